@@ -1,0 +1,66 @@
+"""Time, injected: nothing else in the package reads a clock.
+
+Threading: a `Deadline` is extended by the thread that works and read by the threads that wait; both are
+single float assignments.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+
+from kallglotfs.errors import TimedOut
+
+
+class Clock:
+    """The machine's clocks. Tests replace it."""
+
+    def now(self) -> float:
+        """Return seconds that also pass while the machine is suspended (a lease does not wait for us)."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def wall(self) -> float:
+        """Return seconds since the epoch, as this machine believes."""
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        """Let `seconds` pass."""
+        time.sleep(seconds)
+
+    def jitter(self) -> float:
+        """Return a factor in [0.5, 1) that keeps retries of many clients apart."""
+        return random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+
+
+class Deadline:
+    """The end of one piece of work, which waiting for the rate limit pushes out.
+
+    Args:
+        clock: what tells the time.
+        seconds: how long the work may take.
+    """
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._ends = clock.now() + seconds
+        #: Seconds this work was told to wait by the service; they do not count as its own time.
+        self.held = 0.0
+
+    def remaining(self) -> float:
+        """Return the seconds left, never below zero."""
+        return max(0.0, self._ends - self._clock.now())
+
+    def check(self) -> None:
+        """Raise `TimedOut` when no time is left."""
+        if self._clock.now() >= self._ends:
+            raise TimedOut(f"no answer within {self._seconds:g} s")
+
+    def hold(self, seconds: float) -> None:
+        """Push the end out by `seconds`, which the service asked us to wait."""
+        self._ends += seconds
+        self.held += seconds
+
+    def restart(self) -> None:
+        """Count anew from now: the work has made progress."""
+        self._ends = self._clock.now() + self._seconds

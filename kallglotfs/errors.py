@@ -1,0 +1,112 @@
+"""What can go wrong, in the words of the domain.
+
+No errno and no HTTP here: `remote` translates answers into these, `operations` translates these into
+errno. Messages are shown to users and logged, so they never hold a key, a signature or a full URL.
+
+    KallglotError
+    ├── UsageError           the caller gave something that cannot work (option, config, mount point)
+    │   ├── ConfigError      a setting, profile or option is wrong
+    │   └── CredentialError  no usable API key
+    ├── SystemFault          this machine lacks something (no /dev/fuse, no libfuse)
+    ├── MountError           the mount cannot be made here (mount point, refused key)
+    ├── NotFound             no such recording, deleted, retention over, wrong name
+    ├── NotPermitted         key refused, scope, account, storage refuses a fresh URL
+    │   └── KeyRefused       the API says 401
+    ├── ContentChanged       other size or ETag than pinned at open
+    ├── TimedOut             our time ran out
+    │   └── RateLimited      the rate limit lasts longer than we may wait
+    ├── Unreachable          no route, no host, nobody listening
+    ├── NotReady             the recording is still being processed
+    ├── Interrupted          the caller is gone or wants to stop
+    ├── BadResponse          the service answered something that cannot be used
+    ├── NotADirectory, IsADirectory, NoSuchAttribute, ReadOnly, BadHandle
+    └── ShuttingDown         the mount is ending
+"""
+
+
+class KallglotError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class UsageError(KallglotError):
+    """The caller gave something that cannot work."""
+
+
+class ConfigError(UsageError):
+    """A setting, a profile or a mount option is wrong."""
+
+
+class CredentialError(UsageError):
+    """No usable API key was found."""
+
+
+class SystemFault(KallglotError):
+    """This machine lacks something the mount needs."""
+
+
+class MountError(KallglotError):
+    """The mount cannot be made at this place or with this key."""
+
+
+class NotFound(KallglotError):
+    """There is no such recording (any more), or the name cannot be one."""
+
+
+class NotPermitted(KallglotError):
+    """The service refuses: key, scope, account, or a fresh signed URL."""
+
+
+class KeyRefused(NotPermitted):
+    """The API refuses the key itself (401)."""
+
+
+class ContentChanged(KallglotError):
+    """The content is no longer the version that was pinned at open."""
+
+
+class TimedOut(KallglotError):
+    """The time allowed for the call ran out."""
+
+
+class RateLimited(TimedOut):
+    """The service asks for a longer pause than `throttle_timeout` allows."""
+
+
+class Unreachable(KallglotError):
+    """The host cannot be reached: DNS, routing, or nobody listening."""
+
+
+class NotReady(KallglotError):
+    """The recording is still being processed."""
+
+
+class Interrupted(KallglotError):
+    """The caller is gone or asked to stop."""
+
+
+class BadResponse(KallglotError):
+    """The service answered something that cannot be used."""
+
+
+class NotADirectory(KallglotError):
+    """A path component that must be a directory is a file."""
+
+
+class IsADirectory(KallglotError):
+    """A directory was used as a file."""
+
+
+class NoSuchAttribute(KallglotError):
+    """The file has no extended attribute of that name."""
+
+
+class ReadOnly(KallglotError):
+    """Something tried to change the mount."""
+
+
+class BadHandle(KallglotError):
+    """The file handle is not open."""
+
+
+class ShuttingDown(KallglotError):
+    """The mount is ending and serves nothing more."""
