@@ -19,6 +19,7 @@ errno. Messages are shown to users and logged, so they never hold a key, a signa
     ├── NotReady             the recording is still being processed
     ├── Interrupted          the caller is gone or wants to stop
     ├── BadResponse          the service answered something that cannot be used
+    │   └── ServiceFault     5xx, or the connection broke: another try may help
     ├── NotADirectory, IsADirectory, NoSuchAttribute, ReadOnly, BadHandle
     └── ShuttingDown         the mount is ending
 """
@@ -110,3 +111,16 @@ class BadHandle(KallglotError):
 
 class ShuttingDown(KallglotError):
     """The mount is ending and serves nothing more."""
+
+
+class ServiceFault(BadResponse):
+    """The service failed (5xx) or the connection broke; another try may help.
+
+    Args:
+        message: what happened.
+        pause: seconds the service asks to wait before the next try, where it said so.
+    """
+
+    def __init__(self, message: str, pause: float | None = None) -> None:
+        super().__init__(message)
+        self.pause = pause

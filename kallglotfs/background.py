@@ -1,0 +1,109 @@
+"""Going to the background, with the foreground waiting for the outcome.
+
+The child serves; the parent returns only once the child has said that the mount answers, or why not. The
+fork happens before any thread is started: threads do not survive one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Exit code when the child died without a word (mount(8): system error).
+DIED = 2
+
+
+def in_background(serve: Callable[[Callable[[], None]], int], report: Callable[[int, str], None]) -> int:
+    """Run `serve` in a child of its own session.
+
+    Args:
+        serve: serves until the end; calls its argument once it is ready; returns the exit code. What it
+            raises is a `Failed` outcome, told through the same pipe.
+        report: shows the parent's user a failure: exit code and message.
+
+    Returns:
+        The parent's exit code: 0 once the child is ready.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        _child(serve, writing)
+    os.close(writing)
+    try:
+        with os.fdopen(reading, "rb") as pipe:
+            outcome = pipe.readline()
+    except KeyboardInterrupt:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGTERM)
+        os.waitpid(child, 0)
+        return DIED
+    if not outcome:
+        _, status = os.waitpid(child, 0)
+        report(DIED, f"the daemon ended before the mount was ready ({_how(status)})")
+        return DIED
+    told = json.loads(outcome)
+    if told["code"] or told["message"]:
+        report(told["code"], told["message"])
+        os.waitpid(child, 0)
+    return int(told["code"])
+
+
+class Failed(Exception):
+    """The mount could not be made.
+
+    Args:
+        code: mount(8) exit code.
+        message: one line.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def _child(serve: Callable[[Callable[[], None]], int], writing: int) -> NoReturn:
+    told = False
+
+    def tell(code: int, message: str) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            # The parent may be gone; then nobody needs telling.
+            with contextlib.suppress(BrokenPipeError):
+                os.write(writing, json.dumps({"code": code, "message": message}).encode() + b"\n")
+            os.close(writing)
+
+    def ready() -> None:
+        tell(0, "")
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        os.close(null)
+
+    code = DIED
+    try:
+        os.setsid()
+        os.chdir("/")
+        code = serve(ready)
+    except Failed as failure:
+        code = failure.code
+        tell(code, failure.message)
+    except BaseException as error:  # noqa: BLE001 - the parent must be told
+        tell(code, f"unexpected {type(error).__name__}: {error}")
+    finally:
+        # Executor threads may still sit in a network call; exiting the ordinary way would wait for them.
+        os._exit(code)
+
+
+def _how(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return f"killed by signal {os.WTERMSIG(status)}"
+    return f"exit code {os.WEXITSTATUS(status)}"

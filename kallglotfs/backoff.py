@@ -1,0 +1,42 @@
+"""Pauses between tries that grow and differ, until the time is over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kallglotfs.errors import ServiceFault
+
+if TYPE_CHECKING:
+    from kallglotfs.clock import Clock, Deadline
+
+#: Seconds before the second try; doubled after each.
+FIRST_PAUSE = 0.2
+#: Seconds a pause grows to; an endless 5xx costs about eight API requests in 20 s.
+LONGEST_PAUSE = 4.0
+
+
+class Backoff:
+    """The pauses between the tries of one piece of work.
+
+    Args:
+        clock: sleeps and gives the jitter.
+        deadline: no pause is begun that would outlast it.
+    """
+
+    def __init__(self, clock: Clock, deadline: Deadline) -> None:
+        self._clock = clock
+        self._deadline = deadline
+        self._pause = FIRST_PAUSE
+
+    def wait(self, error: Exception) -> None:
+        """Pause before the next try, or raise `error` when there is no time for one."""
+        asked = error.pause if isinstance(error, ServiceFault) else None
+        pause = self._pause * self._clock.jitter() if asked is None else max(asked, FIRST_PAUSE)
+        if pause >= self._deadline.remaining():
+            raise error
+        self._clock.sleep(pause)
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
+
+    def reset(self) -> None:
+        """Start with short pauses again: there was progress."""
+        self._pause = FIRST_PAUSE

@@ -1,0 +1,58 @@
+"""Is the program that waits for us being stopped?
+
+libfuse tells that a request was interrupted, but not why: a harmless signal (a profiler's timer, a child
+that ended) interrupts as well, and giving up on it would fail a read for no reason. `/proc` tells the rest.
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+#: Signals whose default action does not end a process.
+_HARMLESS = frozenset(
+    {
+        signal.SIGCHLD,
+        signal.SIGCONT,
+        signal.SIGURG,
+        signal.SIGWINCH,
+        signal.SIGSTOP,
+        signal.SIGTSTP,
+        signal.SIGTTIN,
+        signal.SIGTTOU,
+    }
+)
+#: Signals by which somebody asks a program to stop, whether it catches them or not.
+_STOP = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL})
+
+
+def _mask(signals: frozenset[signal.Signals]) -> int:
+    return sum(1 << (number - 1) for number in signals)
+
+
+_HARMLESS_MASK = _mask(_HARMLESS)
+_STOP_MASK = _mask(_STOP)
+
+
+def is_stopping(pid: int, proc: Path = Path("/proc")) -> bool:
+    """Tell whether a thread is gone, was killed, or has been asked to stop.
+
+    Args:
+        pid: the thread, as FUSE names the caller; 0 (another PID namespace) cannot be told and is not.
+        proc: where procfs is.
+    """
+    if pid <= 0:
+        return False
+    try:
+        status = (proc / str(pid) / "status").read_text()
+    except OSError:
+        return True
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    try:
+        pending = int(fields["SigPnd"], 16) | int(fields["ShdPnd"], 16)
+        caught, ignored, blocked = (int(fields[name], 16) for name in ("SigCgt", "SigIgn", "SigBlk"))
+    except (KeyError, ValueError):
+        return False
+    fatal = pending & ~caught & ~ignored & ~blocked & ~_HARMLESS_MASK
+    asked = pending & _STOP_MASK & ~ignored & ~blocked
+    return bool(fatal | asked)

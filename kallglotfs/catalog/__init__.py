@@ -1,0 +1,1 @@
+"""What is known of recordings, and where that knowledge comes from."""

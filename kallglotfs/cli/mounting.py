@@ -1,0 +1,138 @@
+"""What `mount.kallglotfs` and `kallglotfs mount` share: from a profile and options to a running mount."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from kallglotfs import libfuse, logs
+from kallglotfs.background import Failed, in_background
+from kallglotfs.cli.report import complain, exit_code
+from kallglotfs.clock import Clock
+from kallglotfs.config.credentials import Credentials
+from kallglotfs.config.names import DEFAULT_ALIAS, DEFAULT_PROFILE
+from kallglotfs.config.settings import load
+from kallglotfs.errors import ConfigError, KallglotError
+from kallglotfs.mount import Mount, check_key
+from kallglotfs.mountpoint import check_mount_point
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import ModuleType
+
+    from kallglotfs.config.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be mounted.
+
+    Attributes:
+        program: our name in messages.
+        source: the profile.
+        mount_point: as the user wrote it.
+        options: settings by name.
+        foreground: stay, and log to standard error.
+        fake: check everything, mount nothing.
+        verbose: say what is done.
+    """
+
+    program: str
+    source: str
+    mount_point: str
+    options: Mapping[str, str]
+    foreground: bool = False
+    fake: bool = False
+    verbose: bool = False
+
+
+def run(request: Request) -> int:
+    """Mount as asked.
+
+    Returns:
+        The exit code; every failure has been printed as one line.
+    """
+    profile = profile_of(request.source)
+    try:
+        settings = load(request.options, profile)
+        mount_point = os.path.realpath(request.mount_point)
+        check_mount_point(mount_point)
+        credentials = Credentials(settings.api_key_file, profile=profile)
+        credentials.read()
+        libfuse.check_device()
+        binding = libfuse.load()
+    except KallglotError as error:
+        complain(request.program, str(error))
+        return exit_code(error)
+    credentials.forget_environment()
+    plan = _Plan(request, settings, profile, mount_point, credentials, binding)
+    if request.fake:
+        return _told(request.program, lambda: plan.check(sys.stderr.fileno()))
+    if request.foreground:
+        return _told(request.program, lambda: plan.serve(sys.stderr.fileno(), plan.say_ready))
+    code = in_background(
+        lambda ready: plan.serve(None, ready), lambda _, message: complain(request.program, message)
+    )
+    if code == 0:
+        plan.say_ready()
+    return code
+
+
+def profile_of(source: str | None) -> str:
+    """Return the profile a source names; `kallglot` and none at all are the default."""
+    return DEFAULT_PROFILE if source in (None, "", "none", DEFAULT_ALIAS) else str(source)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    request: Request
+    settings: Settings
+    profile: str
+    mount_point: str
+    credentials: Credentials
+    binding: ModuleType
+
+    def check(self, stderr: int | None) -> int:
+        """Check what can be checked without mounting."""
+        self._log_to(stderr)
+        try:
+            check_key(self.settings, self.credentials.read, Clock())
+        except KallglotError as error:
+            raise Failed(exit_code(error), str(error)) from None
+        return 0
+
+    def serve(self, stderr: int | None, ready: Callable[[], None]) -> int:
+        """Mount and serve until the end."""
+        self.check(stderr)
+        try:
+            mount = Mount(self.settings, self.profile, self.mount_point, self.credentials.read, self.binding)
+            return mount.serve(ready)
+        except KallglotError as error:
+            raise Failed(exit_code(error), str(error)) from None
+
+    def say_ready(self) -> None:
+        """Tell an interested user that the mount is there."""
+        if self.request.verbose or self.request.foreground:
+            print(f"{self.profile} mounted on {self.mount_point}", flush=True)
+
+    def _log_to(self, stderr: int | None) -> None:
+        stream = None if stderr is None else os.fdopen(os.dup(stderr), "w", buffering=1)
+        try:
+            logs.configure(self.settings.log_level, self.settings.log_file, stream)
+        except OSError as error:
+            raise Failed(exit_code(ConfigError()), f"log_file: {error.strerror}: {_name(error)}") from None
+
+
+def _name(error: OSError) -> str:
+    return str(Path(error.filename)) if error.filename else "?"
+
+
+def _told(program: str, work: Callable[[], int]) -> int:
+    try:
+        return work()
+    except Failed as failure:
+        complain(program, failure.message)
+        return failure.code

@@ -1,0 +1,210 @@
+"""The block cache: one place to get a block from, whoever has it or is fetching it.
+
+Blocks are keyed on rendition, validator and index, never on a URL: a renewed lease changes nothing, another
+version shares nothing.
+
+Threading: one condition guards the table of blocks (reading an LRU changes it) and the table of extents
+under way. It is never held across I/O, and no other lock is taken while it is held.
+
+Invariant: at any moment a block is kept, covered by an extent, or neither; `keep` and the extent's step
+to the next block happen under one hold, so nobody can see a block in flight twice.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cachetools import LRUCache
+
+from kallglotfs.content.extent import BLOCK, Extent
+from kallglotfs.content.ranges import block_count
+from kallglotfs.errors import TimedOut
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from kallglotfs.clock import Clock
+    from kallglotfs.content.extent import Source
+    from kallglotfs.model import Rendition, RenditionFacts, Validator
+    from kallglotfs.patience import Executor, Patience
+
+#: Blocks of the first contact with a file: 1 MiB, handed over block by block.
+FIRST_RUN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A block on its way."""
+
+    future: Future[bytes]
+    extent: Extent
+
+
+class BlockCache:
+    """Keeps blocks in memory and starts extents for those it has not got.
+
+    Args:
+        capacity: bytes of blocks kept at the most.
+        source: where blocks come from.
+        demand: runs extents somebody waits for.
+        ahead: runs extents nobody waits for yet.
+        clock: what tells the time.
+        timeout: seconds a fetch may go without finishing a block.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        source: Source,
+        demand: Executor,
+        ahead: Executor,
+        clock: Clock,
+        timeout: float,
+    ) -> None:
+        self.condition = threading.Condition()
+        self._blocks: LRUCache[tuple[Rendition, Validator, int], bytes] = LRUCache(capacity, getsizeof=len)
+        self._extents: dict[Rendition, list[Extent]] = {}
+        self._source = source
+        self._demand = demand
+        self._ahead = ahead
+        self._clock = clock
+        self._timeout = timeout
+        self._stream_ahead = max(1, capacity // BLOCK // 2)
+
+    def contact(self, rendition: Rendition, patience: Patience) -> RenditionFacts:
+        """Find out what version the storage has, and bring its first blocks along.
+
+        Raises:
+            KallglotError: as the source says.
+        """
+        with self.condition:
+            extent = next((e for e in self._extents.get(rendition, ()) if not e.contact.done()), None)
+            extent = extent or self._start(rendition, None, range(FIRST_RUN), self._demand)
+        try:
+            return patience.wait(extent.contact, extent.deadline)
+        except TimedOut:
+            self._abandon(extent, extent.contact)
+            raise
+
+    def holds(self, rendition: Rendition, validator: Validator, index: int) -> bool:
+        """Tell whether a block is kept or on its way, without asking for it."""
+        with self.condition:
+            return (rendition, validator, index) in self._blocks or self._covering(
+                rendition, validator, index
+            ) is not None
+
+    def ask(self, rendition: Rendition, validator: Validator, index: int, run: int) -> bytes | Ticket:
+        """Return a block, or a ticket for it where it has to be waited for.
+
+        Args:
+            rendition: whose block.
+            validator: of which version.
+            index: which block.
+            run: blocks from there on to fetch in one request when it is missing.
+        """
+        with self.condition:
+            block = self._blocks.get((rendition, validator, index))
+            if block is not None:
+                return block
+            extent = self._covering(rendition, validator, index)
+            if extent is None:
+                blocks = self._gap(rendition, validator, range(index, index + run))
+                extent = self._start(rendition, validator, blocks, self._demand)
+            elif extent.queued:
+                # It waits behind other read-ahead; whoever comes first runs it.
+                self._demand.submit(extent.run)
+            return Ticket(extent.subscribe(index), extent)
+
+    def collect(self, ticket: Ticket, patience: Patience) -> bytes:
+        """Wait for the block of a ticket.
+
+        Raises:
+            KallglotError: as the source says; TimedOut, Interrupted as `patience` says.
+        """
+        try:
+            return patience.wait(ticket.future, ticket.extent.deadline)
+        except TimedOut:
+            self._abandon(ticket.extent, ticket.future)
+            raise
+
+    def fetch_ahead(self, rendition: Rendition, validator: Validator, blocks: range, run: int) -> None:
+        """Start fetching those of `blocks` that are neither kept nor under way; does not wait.
+
+        Args:
+            rendition: whose blocks.
+            validator: of which version.
+            blocks: indices wanted soon.
+            run: blocks per request.
+        """
+        with self.condition:
+            index = blocks.start
+            while index < blocks.stop:
+                gap = self._gap(rendition, validator, range(index, min(index + run, blocks.stop)))
+                if gap:
+                    self._start(rendition, validator, gap, self._ahead)
+                index = max(gap.stop, index + 1)
+
+    def release(self, rendition: Rendition) -> None:
+        """Cancel what was fetched ahead and nobody waits for: the last reader has closed the file."""
+        with self.condition:
+            for extent in list(self._extents.get(rendition, ())):
+                if extent.unwanted:
+                    extent.cancel()
+
+    # Called by extents, with the condition held.
+
+    def keep(self, rendition: Rendition, validator: Validator, index: int, block: bytes) -> None:
+        """Keep a block, letting the least recently used go; one larger than the cache is not kept."""
+        if len(block) <= self._blocks.maxsize:
+            self._blocks[rendition, validator, index] = block
+
+    def retire(self, extent: Extent) -> None:
+        """Forget an extent that is done."""
+        extents = self._extents.get(extent.rendition, [])
+        if extent in extents:
+            extents.remove(extent)
+        if not extents:
+            self._extents.pop(extent.rendition, None)
+
+    def _start(
+        self, rendition: Rendition, validator: Validator | None, blocks: range, executor: Executor
+    ) -> Extent:
+        extent = Extent(
+            rendition,
+            validator,
+            blocks,
+            source=self._source,
+            keeper=self,
+            clock=self._clock,
+            timeout=self._timeout,
+            ahead=self._stream_ahead,
+        )
+        self._extents.setdefault(rendition, []).append(extent)
+        executor.submit(extent.run)
+        return extent
+
+    def _covering(self, rendition: Rendition, validator: Validator, index: int) -> Extent | None:
+        for extent in self._extents.get(rendition, ()):
+            if extent.validator == validator and extent.covers(index):
+                return extent
+        return None
+
+    def _gap(self, rendition: Rendition, validator: Validator, blocks: range) -> range:
+        """Return the leading run of `blocks` that nobody has or fetches, within the file."""
+        stop = min(blocks.stop, block_count(validator.size, BLOCK))
+        index = blocks.start
+        while (
+            index < stop
+            and (rendition, validator, index) not in self._blocks
+            and self._covering(rendition, validator, index) is None
+        ):
+            index += 1
+        return range(blocks.start, index)
+
+    def _abandon(self, extent: Extent, future: Future[bytes] | Future[RenditionFacts]) -> None:
+        """Let later readers start afresh instead of joining a fetch that is stuck."""
+        with self.condition:
+            if not future.done():
+                extent.cancel()

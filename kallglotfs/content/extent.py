@@ -1,0 +1,293 @@
+"""One run of blocks on its way from the storage: opened, received, cut, handed over, resumed.
+
+An extent is started for the blocks a read misses or a window wants. Where the sender knows no ranges, or
+where every request costs budget (generation 2), the extent grows to the whole rest of the file: its bytes
+are taken once, front to back, for all readers.
+
+Threading: `run` has a thread of its own. All shared state (`next`, `end`, `validator`, the waiting
+futures) is guarded by the block cache's condition, which is never held across I/O.
+
+Invariants: blocks complete in order; a block is kept before its future is resolved; bytes of one extent
+belong to one validator; a deadline counts from the last completed block.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Protocol
+
+from kallglotfs.backoff import Backoff
+from kallglotfs.clock import Clock, Deadline
+from kallglotfs.content.ranges import block_count, block_range
+from kallglotfs.errors import BadResponse, KallglotError, ServiceFault
+from kallglotfs.model import Rendition, RenditionFacts, Validator
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+
+log = logging.getLogger(__name__)
+
+#: Bytes of a block. 256 KiB: a player's first read waits for no more, and 13 kB/s still meets `timeout`.
+BLOCK = 256 * 1024
+#: Seconds a stream that is far enough ahead waits for a reader before it hangs up.
+IDLE = 30.0
+#: Blocks a reader may be ahead of a stream that could also be asked for a range: 8 MiB.
+REACH = 32
+
+
+class Body(Protocol):
+    """What the storage gives: see `remote.body.Body`."""
+
+    @property
+    def start(self) -> int:
+        """Offset of the first byte."""
+
+    @property
+    def stop(self) -> int:
+        """Offset after the last byte."""
+
+    @property
+    def validator(self) -> Validator:
+        """The version."""
+
+    @property
+    def modified(self) -> float | None:
+        """Last-Modified, epoch seconds."""
+
+    @property
+    def ranged(self) -> bool:
+        """Whether the sender honours ranges."""
+
+    @property
+    def metered(self) -> bool:
+        """Whether every request is an API request."""
+
+    def pieces(self, deadline: Deadline) -> Iterator[bytes]:
+        """Yield the bytes."""
+
+    def close(self) -> None:
+        """Drop the connection or give it back."""
+
+
+class Source(Protocol):
+    """Where extents come from: `remote.storage.Storage`."""
+
+    def open(
+        self, rendition: Rendition, start: int, stop: int, expected: Validator | None, deadline: Deadline
+    ) -> Body:
+        """Ask for a range of one version."""
+
+
+class Keeper(Protocol):
+    """Takes finished blocks and lets extents go: the block cache."""
+
+    condition: threading.Condition
+
+    def keep(self, rendition: Rendition, validator: Validator, index: int, block: bytes) -> None:
+        """Keep a block; called with the condition held."""
+
+    def retire(self, extent: Extent) -> None:
+        """Forget a finished extent; called with the condition held."""
+
+
+class Extent:
+    """A run of blocks under way.
+
+    Args:
+        rendition: whose blocks.
+        expected: the version, None to find it out.
+        blocks: the indices asked for.
+        source: where to ask.
+        keeper: where finished blocks go.
+        clock: what tells the time.
+        timeout: seconds without a finished block after which it fails.
+        ahead: blocks a stream may run ahead of its readers.
+    """
+
+    def __init__(
+        self,
+        rendition: Rendition,
+        expected: Validator | None,
+        blocks: range,
+        source: Source,
+        keeper: Keeper,
+        clock: Clock,
+        timeout: float,
+        ahead: int,
+    ) -> None:
+        self.rendition = rendition
+        self.validator = expected
+        self.next = blocks.start
+        self.end = blocks.stop
+        self.deadline = Deadline(clock, timeout)
+        #: Resolved by the first headers: what version there is.
+        self.contact: Future[RenditionFacts] = Future()
+        self._source = source
+        self._keeper = keeper
+        self._clock = clock
+        self._ahead = ahead
+        self._waiting: dict[int, Future[bytes]] = {}
+        self._wanted = blocks.start
+        self._started = False
+        self._cancelled = False
+        self._long = False
+        self._ranged = True
+        self._partial = bytearray()
+
+    # Called by the block cache with the condition held.
+
+    def covers(self, index: int) -> bool:
+        """Tell whether block `index` will come from here soon enough."""
+        reach = self.next + REACH if self._long and self._ranged else self.end
+        return self.next <= index < min(self.end, max(reach, self._wanted + 1))
+
+    def subscribe(self, index: int) -> Future[bytes]:
+        """Return the future of block `index`, which this extent covers."""
+        self._wanted = max(self._wanted, index)
+        self._keeper.condition.notify_all()
+        return self._waiting.setdefault(index, Future())
+
+    @property
+    def unwanted(self) -> bool:
+        """Tell whether it can be cancelled: nobody waits, and asking again would cost no budget."""
+        return not self._waiting and not self._long and self.validator is not None
+
+    @property
+    def queued(self) -> bool:
+        """Tell whether no thread has taken it up yet."""
+        return not self._started
+
+    def cancel(self) -> None:
+        """Stop at the next block and take no more readers."""
+        self._cancelled = True
+        self._keeper.retire(self)
+        self._keeper.condition.notify_all()
+
+    # Called by the worker.
+
+    def run(self) -> None:
+        """Fetch everything; every waiting future is resolved when this returns."""
+        with self._keeper.condition:
+            if self._started:
+                return
+            self._started = True
+        # Time spent in the queue is the callers' patience, not the storage's fault.
+        self.deadline.restart()
+        error: BaseException | None = None
+        try:
+            if not self._cancelled:
+                self._fetch()
+        except KallglotError as problem:
+            error = problem
+        except BaseException as problem:
+            log.exception("unexpected failure while fetching %s", self.rendition.recording_id)
+            error = BadResponse(f"{self.rendition.recording_id}: unexpected {type(problem).__name__}")
+        self._finish(error)
+
+    def _fetch(self) -> None:
+        backoff = Backoff(self._clock, self.deadline)
+        while not self._done():
+            before = self._position()
+            try:
+                self._attempt()
+            except ServiceFault as fault:
+                log.debug("%s: %s, at byte %d", self.rendition.recording_id, fault, self._position())
+                if self._position() > before:
+                    backoff.reset()
+                backoff.wait(fault)
+
+    def _attempt(self) -> None:
+        """Open the rest and receive what comes of it."""
+        body = self._source.open(
+            self.rendition, self._position(), self._stop(), self.validator, self.deadline
+        )
+        try:
+            self._opened(body)
+            self._receive(body)
+        finally:
+            body.close()
+
+    def _opened(self, body: Body) -> None:
+        modified = self._clock.wall() if body.modified is None else body.modified
+        with self._keeper.condition:
+            first = not self.contact.done()
+            self.validator = body.validator
+            last = block_count(body.validator.size, BLOCK)
+            self._ranged = body.ranged
+            self._long = body.metered or not body.ranged
+            self.end = last if self._long else min(self.end, last)
+            if first and body.start < self._position():
+                # A sender without ranges starts over: what it sends on the way is worth keeping.
+                self.next = 0
+            for index in [index for index in self._waiting if index >= self.end]:
+                self._waiting.pop(index).set_result(b"")
+        if first:
+            self.contact.set_result(RenditionFacts(body.validator, modified))
+
+    def _receive(self, body: Body) -> None:
+        skip = self._position() - body.start
+        for piece in body.pieces(self.deadline):
+            if skip >= len(piece):
+                skip -= len(piece)
+                continue
+            self._take(memoryview(piece)[skip:])
+            skip = 0
+            if self._done():
+                return
+
+    def _take(self, piece: memoryview) -> None:
+        """Cut received bytes into blocks and hand each complete one over."""
+        assert self.validator is not None
+        while piece:
+            want = len(block_range(self.next, BLOCK, self.validator.size)) - len(self._partial)
+            self._partial += piece[:want]
+            if len(piece) < want:
+                return
+            piece = piece[want:]
+            self._hand_over(bytes(self._partial))
+            self._partial.clear()
+            if self._done():
+                return
+
+    def _hand_over(self, block: bytes) -> None:
+        assert self.validator is not None
+        with self._keeper.condition:
+            self._keeper.keep(self.rendition, self.validator, self.next, block)
+            future = self._waiting.pop(self.next, None)
+            self.next += 1
+        if future is not None:
+            future.set_result(block)
+        self._pause_if_ahead()
+        self.deadline.restart()
+
+    def _pause_if_ahead(self) -> None:
+        """Let readers catch up, so that a stream never fills the cache with what nobody has read yet."""
+        with self._keeper.condition:
+            while self._long and not self._done() and self.next - self._wanted > self._ahead:
+                if not self._keeper.condition.wait_for(
+                    lambda: self._cancelled or self.next - self._wanted <= self._ahead, IDLE
+                ):
+                    self.cancel()
+
+    def _done(self) -> bool:
+        return self._cancelled or (self.contact.done() and self.next >= self.end)
+
+    def _position(self) -> int:
+        return self.next * BLOCK + len(self._partial)
+
+    def _stop(self) -> int:
+        stop = self.end * BLOCK
+        return stop if self.validator is None else min(stop, self.validator.size)
+
+    def _finish(self, error: BaseException | None) -> None:
+        with self._keeper.condition:
+            self._keeper.retire(self)
+            waiting, self._waiting = self._waiting, {}
+            self.end = self.next
+        failure = error or ServiceFault("the fetch was given up")
+        if not self.contact.done():
+            self.contact.set_exception(failure)
+        for future in waiting.values():
+            future.set_exception(failure)

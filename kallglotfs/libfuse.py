@@ -1,0 +1,211 @@
+"""libfuse: found, loaded, run on a thread of its own, and ended without leaving anybody waiting.
+
+Used by `mount.py` alone; the only place that touches the binding.
+
+Threading: `fuse_main` blocks the thread that calls it, so it gets its own, and the main thread stays free to
+take signals. Callbacks come on threads that libfuse starts.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import importlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from kallglotfs.caller import is_stopping
+from kallglotfs.errors import MountError, SystemFault
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+log = logging.getLogger(__name__)
+
+DEVICE = "/dev/fuse"
+#: libfuse 3 by name, newest ABI first. The binding prefers libfuse 2 (reads of 128 KiB, not 1 MiB).
+LIBRARIES = ("libfuse3.so.4", "libfuse3.so.3")
+#: The first libfuse 3 with a limit on threads, and with it the option that raises it.
+MAX_THREADS_SINCE = (3, 12)
+#: Requests the kernel may have under way: slow reads of that many files still let `ls` through.
+THREADS = 128
+#: Asynchronous reads (read-ahead) the kernel may have under way; its default of 12 is two files' worth.
+MAX_BACKGROUND = 64
+#: What libfuse says that nobody needs to know.
+_NOISE = ("Ignoring invalid max threads value",)
+#: Seconds between two nudges of libfuse's loop while it ends.
+NUDGE = 0.2
+
+
+def load() -> ModuleType:
+    """Return the binding, on libfuse 3 where that is installed.
+
+    Raises:
+        SystemFault: there is no libfuse.
+    """
+    if "FUSE_LIBRARY_PATH" not in os.environ:
+        for name in LIBRARIES:
+            try:
+                ctypes.CDLL(name)
+            except OSError:
+                continue
+            os.environ["FUSE_LIBRARY_PATH"] = name
+            break
+    try:
+        # Not at the top: the binding looks for libfuse when it is imported, and fails without.
+        return importlib.import_module("mfusepy")
+    except (OSError, AttributeError, ImportError):
+        raise SystemFault("libfuse cannot be loaded; install it with: apt install fuse3 libfuse3-3") from None
+
+
+def check_device() -> None:
+    """Make sure that the kernel's FUSE device can be used.
+
+    Raises:
+        SystemFault: it is missing or closed to this user.
+    """
+    try:
+        os.close(os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
+            raise SystemFault(f"{DEVICE} is missing; load the kernel module with: modprobe fuse") from None
+        raise SystemFault(f"{DEVICE} cannot be opened ({error.strerror}); check its permissions") from None
+
+
+class Session:
+    """One connection to the kernel, from mounting to unmounting.
+
+    Args:
+        binding: from `load`.
+        mount_point: absolute path.
+        source: what `findmnt` shows as source.
+        allow_other: whether other users may read.
+    """
+
+    def __init__(self, binding: ModuleType, mount_point: str, source: str, *, allow_other: bool) -> None:
+        self._binding = binding
+        self._library: Any = binding._libfuse  # noqa: SLF001 - the binding has no name for it
+        self._mount_point = mount_point
+        self._options: dict[str, Any] = {
+            "fsname": source.replace("\\", "\\\\").replace(",", "\\,"),
+            "subtype": "kallglotfs",
+            "ro": True,
+            "nosuid": True,
+            "nodev": True,
+            "noexec": True,
+            "default_permissions": True,
+            "allow_other": allow_other,
+            "use_ino": True,
+            "foreground": True,
+        }
+        if (binding.fuse_version_major, binding.fuse_version_minor) >= MAX_THREADS_SINCE:
+            self._options["max_threads"] = THREADS
+        self._closing = threading.Event()
+        self._connected = threading.Event()
+        self._handle: int | None = None
+        self._thread: threading.Thread | None = None
+        self._failure: Exception | None = None
+
+    def interrupted(self) -> bool:
+        """Tell a callback, on its own thread, whether to give up: its caller is being stopped, or we are."""
+        if self._closing.is_set():
+            return True
+        if not self._library.fuse_interrupted():
+            return False
+        _uid, _gid, pid = self._binding.fuse_get_context()
+        return is_stopping(pid)
+
+    def connected(self, conn: Any) -> None:
+        """Take the connection over; called by the `init` callback."""
+        self._handle = self._library.fuse_get_context().contents.fuse
+        if conn is not None:
+            conn.max_background = MAX_BACKGROUND
+            conn.congestion_threshold = MAX_BACKGROUND * 3 // 4
+        self._connected.set()
+
+    def start(self, operations: object) -> None:
+        """Mount, and return once the kernel is connected.
+
+        Raises:
+            MountError: libfuse or the kernel refused; the message is theirs.
+        """
+        self._thread = threading.Thread(target=self._run, args=(operations,), name="fuse", daemon=True)
+        with NativeErrors() as said:
+            self._thread.start()
+            self._connected.wait()
+            if self._failure is None:
+                return
+            self._thread.join()
+        why = said.last or f"libfuse failed ({self._failure})"
+        raise MountError(f"{self._mount_point}: {why}") from None
+
+    def wait(self) -> None:
+        """Return when the mount has ended, by `stop` or by `umount`; lets signals be handled meanwhile."""
+        while self._thread is not None and self._thread.is_alive():
+            self._thread.join(timeout=3600)
+
+    def stop(self) -> None:
+        """Unmount: callbacks give up, the loop ends, libfuse unmounts. Safe in a signal handler."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        threading.Thread(target=self._nudge, name="stop", daemon=True).start()
+
+    def _run(self, operations: object) -> None:
+        try:
+            self._binding.FUSE(operations, self._mount_point, **self._options)
+        except Exception as error:
+            self._failure = error
+            if self._connected.is_set():
+                log.exception("the FUSE session failed")
+        finally:
+            self._connected.set()
+
+    def _nudge(self) -> None:
+        """End libfuse's loop: it looks at its exit flag only when a signal interrupts its sleep."""
+        while self._thread is not None and self._thread.is_alive():
+            self._library.fuse_exit(ctypes.c_void_p(self._handle))
+            if self._thread.ident is not None and self._thread.is_alive():
+                signal.pthread_kill(self._thread.ident, signal.SIGTERM)
+            time.sleep(NUDGE)
+
+
+class NativeErrors:
+    """Catches what C code and child processes (fusermount3) write to standard error.
+
+    While active, file descriptor 2 is a pipe; on leaving, it is what it was. `last` is the last line that
+    was written and is not noise.
+    """
+
+    def __init__(self) -> None:
+        self.last = ""
+
+    def __enter__(self) -> Self:
+        """Start catching."""
+        sys.stderr.flush()
+        self._saved = os.dup(2)
+        reading, writing = os.pipe()
+        os.dup2(writing, 2)
+        os.close(writing)
+        self._reader = threading.Thread(target=self._read, args=(reading,), name="stderr", daemon=True)
+        self._reader.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """Put file descriptor 2 back and read what is left."""
+        os.dup2(self._saved, 2)
+        os.close(self._saved)
+        self._reader.join(timeout=1.0)
+
+    def _read(self, reading: int) -> None:
+        with os.fdopen(reading, encoding="utf-8", errors="backslashreplace") as lines:
+            for line in lines:
+                text = line.strip()
+                if text and not any(noise in text for noise in _NOISE):
+                    self.last = text
+                    log.debug("libfuse: %s", text)

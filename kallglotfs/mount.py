@@ -1,0 +1,212 @@
+"""The composition root: builds the parts of a mount, runs it, takes it down.
+
+Everything is built after the fork, so that no thread or connection is left behind in the parent.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kallglotfs import __version__, libfuse
+from kallglotfs.catalog.catalog import Catalog
+from kallglotfs.catalog.store import CatalogStore, catalog_path
+from kallglotfs.clock import Clock, Deadline
+from kallglotfs.content.cache import BlockCache
+from kallglotfs.content.reader import Reader
+from kallglotfs.errors import KallglotError, KeyRefused, MountError, NotPermitted, RateLimited
+from kallglotfs.mountpoint import mounted_at
+from kallglotfs.operations import Operations
+from kallglotfs.remote.api import Api
+from kallglotfs.remote.api_session import ApiSession
+from kallglotfs.remote.budget import Budget
+from kallglotfs.remote.keys import ApiKey
+from kallglotfs.remote.leases import LeaseBroker
+from kallglotfs.remote.service import KallglotService
+from kallglotfs.remote.storage import Storage
+from kallglotfs.remote.transport import Transport
+from kallglotfs.vfs.filesystem import FileSystem
+from kallglotfs.vfs.tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from kallglotfs.config.settings import Settings
+    from kallglotfs.model import Lease, Rendition, Secret
+
+log = logging.getLogger(__name__)
+
+USER_AGENT = f"kallglotfs/{__version__}"
+#: Fetches that readers wait for, at one time; a stalled host keeps its readers' threads for `timeout`.
+DEMAND_THREADS = 64
+#: Seconds the key check may take: a network that is down must not stop the mount.
+CHECK_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """The parts that speak to the service."""
+
+    api: Api
+    service: KallglotService
+    broker: LeaseBroker
+    storage: Storage
+
+
+def build_remote(
+    settings: Settings, read_key: Callable[[], Secret], store: CatalogStore, clock: Clock
+) -> Remote:
+    """Build the parts that speak to the service.
+
+    Args:
+        settings: of the mount.
+        read_key: reads the API key afresh.
+        store: what is known already.
+        clock: what tells the time.
+
+    Raises:
+        CredentialError: there is no usable key.
+    """
+    session = ApiSession(
+        settings.api_url,
+        Transport(USER_AGENT, proxy_credentials=True),
+        ApiKey(read_key, clock),
+        Budget(clock, settings.throttle_timeout),
+        clock,
+    )
+    api = Api(session, clock)
+
+    def acquire(rendition: Rendition, deadline: Deadline) -> Lease:
+        return service.lease(rendition, deadline)
+
+    broker = LeaseBroker(acquire, clock)
+    service = KallglotService(api, broker.offer, store.recording)
+    storage = Storage(broker, Transport(USER_AGENT, proxy_credentials=False), session, clock)
+    return Remote(api, service, broker, storage)
+
+
+def open_store(settings: Settings, profile: str, clock: Clock) -> CatalogStore:
+    """Open the catalog of a profile.
+
+    Raises:
+        ConfigError: `state_dir` cannot be used.
+    """
+    return CatalogStore(catalog_path(settings.state_dir, profile, settings.api_url), clock)
+
+
+def check_key(settings: Settings, read_key: Callable[[], Secret], clock: Clock) -> None:
+    """Ask the service, once and briefly, whether it accepts the key.
+
+    A service that cannot be asked is no reason not to mount: the network may come later.
+
+    Raises:
+        MountError: the key is refused.
+        CredentialError: there is no usable key.
+    """
+    # A budget without patience: waiting for the rate limit would say nothing of the key.
+    session = ApiSession(
+        settings.api_url,
+        Transport(USER_AGENT, proxy_credentials=True),
+        ApiKey(read_key, clock),
+        Budget(clock, 0.0),
+        clock,
+    )
+    try:
+        Api(session, clock).check_key(Deadline(clock, min(CHECK_TIMEOUT, settings.timeout)))
+    except KeyRefused:
+        raise MountError("the API key is refused (401); check the key and its account") from None
+    except (RateLimited, NotPermitted) as error:
+        log.warning("the key could not be checked: %s", error)
+    except KallglotError as error:
+        log.warning("the service cannot be asked yet, mounting all the same: %s", error)
+
+
+class Mount:
+    """One mount from its parts to its end.
+
+    Args:
+        settings: all of them.
+        profile: the profile's name, the mount's source.
+        mount_point: absolute path, checked.
+        read_key: reads the API key afresh.
+        binding: libfuse, from `libfuse.load`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        profile: str,
+        mount_point: str,
+        read_key: Callable[[], Secret],
+        binding: ModuleType,
+    ) -> None:
+        self._settings = settings
+        self._mount_point = mount_point
+        self._clock = Clock()
+        self._store = open_store(settings, profile, self._clock)
+        self._remote = build_remote(settings, read_key, self._store, self._clock)
+        self._demand = ThreadPoolExecutor(DEMAND_THREADS, thread_name_prefix="demand")
+        self._ahead = ThreadPoolExecutor(settings.streams, thread_name_prefix="ahead")
+        self._session = libfuse.Session(binding, mount_point, profile, allow_other=settings.allow_other)
+        self._operations = self._build()
+
+    def serve(self, ready: Callable[[], None]) -> int:
+        """Mount, call `ready` once the mount answers, and serve until it ends.
+
+        Returns:
+            The exit code.
+
+        Raises:
+            MountError: the mount cannot be made.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: self._session.stop())
+        try:
+            self._session.start(self._operations)
+            self._check_answer()
+            log.info("mounted on %s", self._mount_point)
+            ready()
+            self._session.wait()
+            log.info("unmounted %s", self._mount_point)
+        finally:
+            self._demand.shutdown(wait=False, cancel_futures=True)
+            self._ahead.shutdown(wait=False, cancel_futures=True)
+            self._store.close()
+        return 0
+
+    def _build(self) -> Operations:
+        settings, clock = self._settings, self._clock
+        blocks = BlockCache(
+            settings.memory_cache, self._remote.storage, self._demand, self._ahead, clock, settings.timeout
+        )
+        catalog = Catalog(self._store, self._remote.service, self._demand, clock, settings.timeout)
+        tree = Tree(catalog, blocks, settings.formats, settings.sample_rate, clock.wall())
+        reader = Reader(blocks, settings.streams, settings.memory_cache // 2)
+        return Operations(
+            FileSystem(tree, blocks, reader, catalog),
+            clock,
+            settings.timeout,
+            self._session.interrupted,
+            uid=os.getuid() if settings.uid is None else settings.uid,
+            gid=os.getgid() if settings.gid is None else settings.gid,
+            umask=settings.umask,
+            on_init=self._session.connected,
+        )
+
+    def _check_answer(self) -> None:
+        """Make sure that the mount is there and answers."""
+        try:
+            Path(self._mount_point).stat()
+        except OSError as error:
+            self._session.stop()
+            raise MountError(f"{self._mount_point}: the mount does not answer: {error.strerror}") from None
+        found = mounted_at(self._mount_point)
+        if found is None or not found.kind.startswith("fuse"):
+            self._session.stop()
+            raise MountError(f"{self._mount_point}: the kernel shows no mount")

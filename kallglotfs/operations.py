@@ -1,0 +1,231 @@
+"""FUSE callbacks to FileSystem and back; the one table from domain to errno.
+
+Each callback runs on one of libfuse's threads. Whatever goes wrong leaves here as an `OSError` with an
+errno of the table: any other exception would reach the user as EINVAL.
+
+A read never ends in EAGAIN or EINTR (`shutil.copyfile` took EAGAIN for an empty file, `cat` spins on
+EINTR), and never short before the end of file (the kernel takes that for the new end).
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import os
+import stat
+from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar
+
+from kallglotfs import errors
+from kallglotfs.patience import Patience
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kallglotfs.clock import Clock
+    from kallglotfs.model import Attrs
+    from kallglotfs.vfs.filesystem import FileSystem
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: What each kind of failure is called in errno; a subclass without a line takes its parent's.
+ERRNO: dict[type[errors.KallglotError], int] = {
+    errors.KallglotError: errno.EIO,
+    errors.NotFound: errno.ENOENT,
+    errors.NotPermitted: errno.EACCES,
+    errors.CredentialError: errno.EACCES,
+    errors.ContentChanged: errno.ESTALE,
+    errors.TimedOut: errno.ETIMEDOUT,
+    errors.Unreachable: errno.EHOSTUNREACH,
+    errors.NotReady: errno.EBUSY,
+    errors.NotADirectory: errno.ENOTDIR,
+    errors.IsADirectory: errno.EISDIR,
+    errors.NoSuchAttribute: errno.ENODATA,
+    errors.ReadOnly: errno.EROFS,
+    errors.BadHandle: errno.EBADF,
+}
+
+#: Failures that are ordinary answers and not worth a line in the log.
+QUIET = (
+    errors.NotFound,
+    errors.NoSuchAttribute,
+    errors.ReadOnly,
+    errors.NotADirectory,
+    errors.IsADirectory,
+    errors.Interrupted,
+)
+
+#: Bytes `statfs` counts in.
+FRAGMENT = 4096
+#: Longest name the kernel may pass on.
+NAME_MAX = 255
+
+
+def errno_of(error: errors.KallglotError) -> int:
+    """Return the errno of a failure."""
+    return next(ERRNO[kind] for kind in type(error).__mro__ if kind in ERRNO)
+
+
+def _callback(
+    method: Callable[Concatenate[Operations, str, P], R],
+) -> Callable[Concatenate[Operations, str, P], R]:
+    """Let nothing but `OSError` out of a callback."""
+
+    @functools.wraps(method)
+    def guarded(self: Operations, path: str, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(self, path, *args, **kwargs)
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the last line of defence
+            raise _os_error(error, method.__name__, path) from None
+
+    return guarded
+
+
+def _os_error(error: Exception, what: str, path: str) -> OSError:
+    if isinstance(error, errors.KallglotError):
+        number = errno_of(error)
+        level = logging.DEBUG if isinstance(error, QUIET) else logging.WARNING
+        log.log(level, "%s %r: %s: %s", what, path, errno.errorcode[number], error)
+    else:
+        number = errno.EIO
+        log.error("%s %r: unexpected failure", what, path, exc_info=error)
+    return OSError(number, os.strerror(number))
+
+
+class Operations:
+    """What libfuse calls.
+
+    Args:
+        filesystem: does the work.
+        clock: what tells the time.
+        timeout: seconds one call may take.
+        interrupted: tells, on a callback's thread, whether its caller is gone.
+        uid: owner shown.
+        gid: group shown.
+        umask: permission bits taken away.
+        on_init: called once the kernel is connected.
+    """
+
+    #: Times are passed in nanoseconds.
+    use_ns = True
+
+    def __init__(
+        self,
+        filesystem: FileSystem,
+        clock: Clock,
+        timeout: float,
+        interrupted: Callable[[], bool],
+        uid: int,
+        gid: int,
+        umask: int,
+        on_init: Callable[[Any], None],
+    ) -> None:
+        self._filesystem = filesystem
+        self._clock = clock
+        self._timeout = timeout
+        self._interrupted = interrupted
+        self._uid = uid
+        self._gid = gid
+        self._umask = umask
+        self._on_init = on_init
+
+    def init_with_config(self, conn: Any, _config: Any) -> None:
+        """Take note that the kernel is connected."""
+        self._on_init(conn)
+
+    @_callback
+    def getattr(self, path: str, _handle: int | None = None) -> dict[str, int]:
+        """Answer `stat`."""
+        return self._stat(self._filesystem.attributes(path, self._patience()))
+
+    @_callback
+    def readdir(self, path: str, _handle: int) -> Iterator[str | tuple[str, dict[str, int], int]]:
+        """Answer `getdents`, as a stream."""
+        return self._entries(path, self._filesystem.names(path, self._patience()))
+
+    @_callback
+    def open(self, path: str, flags: int) -> int:
+        """Answer `open` with the file's number."""
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND):
+            raise errors.ReadOnly("the mount is read-only")
+        return self._filesystem.open(path, self._patience())
+
+    @_callback
+    def read(self, _path: str, size: int, offset: int, handle: int) -> bytes:
+        """Answer `read`."""
+        return self._filesystem.read(handle, offset, size, self._patience())
+
+    @_callback
+    def release(self, _path: str, handle: int) -> int:
+        """Take note of the last `close`."""
+        self._filesystem.release(handle)
+        return 0
+
+    @_callback
+    def getxattr(self, path: str, name: str, _position: int = 0) -> bytes:
+        """Answer `getxattr`."""
+        return self._filesystem.extended_value(path, name, self._patience())
+
+    @_callback
+    def listxattr(self, path: str) -> list[str]:
+        """Answer `listxattr`."""
+        return list(self._filesystem.extended(path, self._patience()))
+
+    @_callback
+    def statfs(self, _path: str) -> dict[str, int]:
+        """Answer `statvfs`: all that is known, and no room for more."""
+        usage = self._filesystem.usage()
+        return {
+            "f_bsize": FRAGMENT,
+            "f_frsize": FRAGMENT,
+            "f_blocks": -(-usage.size // FRAGMENT),
+            "f_bfree": 0,
+            "f_bavail": 0,
+            "f_files": usage.files,
+            "f_ffree": 0,
+            "f_favail": 0,
+            "f_namemax": NAME_MAX,
+        }
+
+    @_callback
+    def _refuse(self, _path: str, *_args: object) -> NoReturn:
+        raise errors.ReadOnly("the mount is read-only")
+
+    mknod = mkdir = unlink = rmdir = symlink = rename = link = _refuse
+    chmod = chown = truncate = utimens = write = create = fallocate = _refuse
+    setxattr = removexattr = _refuse
+
+    def _entries(self, path: str, names: Iterator[str]) -> Iterator[str | tuple[str, dict[str, int], int]]:
+        yield "."
+        yield ".."
+        kind = stat.S_IFDIR if path == "/" else stat.S_IFREG
+        try:
+            for name in names:
+                yield name, {"st_mode": kind}, 0
+        except errors.KallglotError as error:
+            raise _os_error(error, "readdir", path) from None
+
+    def _stat(self, attrs: Attrs) -> dict[str, int]:
+        mode = stat.S_IFDIR | 0o555 if attrs.is_directory else stat.S_IFREG | 0o444
+        moment = int(attrs.mtime * 1_000_000_000)
+        return {
+            "st_ino": attrs.inode,
+            "st_mode": mode & ~self._umask,
+            "st_nlink": 2 if attrs.is_directory else 1,
+            "st_uid": self._uid,
+            "st_gid": self._gid,
+            "st_size": attrs.size,
+            "st_blocks": -(-attrs.size // 512),
+            "st_blksize": FRAGMENT,
+            "st_atime": moment,
+            "st_mtime": moment,
+            "st_ctime": moment,
+        }
+
+    def _patience(self) -> Patience:
+        return Patience(self._clock, self._timeout, self._interrupted)

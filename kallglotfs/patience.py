@@ -1,0 +1,76 @@
+"""How a caller waits for work that other threads do.
+
+Used by every callback that may need the network. The work has its own `Deadline`; the caller has this:
+its own time limit, and a question it asks now and then, whether anybody still wants the answer.
+
+Threading: one `Patience` belongs to one call on one thread. Its question must be asked on that thread
+(libfuse keeps the request in thread-local storage), which is why waiting is done in short turns.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from kallglotfs.errors import Interrupted, TimedOut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kallglotfs.clock import Clock, Deadline
+
+T = TypeVar("T")
+
+#: Seconds between two looks at whether the caller was killed: gone in 0.1 s on average.
+TURN = 0.2
+#: Seconds the work may be late, so that its own, better error is the one that is told.
+GRACE = 0.5
+
+
+class Executor(Protocol):
+    """Runs work on another thread."""
+
+    def submit(self, work: Callable[[], T], /) -> Future[T]:
+        """Return the future of `work`."""
+
+
+class Patience:
+    """The time one call may take and the way out of it.
+
+    Args:
+        clock: what tells the time.
+        timeout: seconds the whole call may take, waits for the rate limit not counted.
+        interrupted: tells whether the caller is gone.
+    """
+
+    def __init__(self, clock: Clock, timeout: float, interrupted: Callable[[], bool]) -> None:
+        self._clock = clock
+        self._timeout = timeout
+        self._interrupted = interrupted
+        self._ends = clock.now() + timeout + GRACE
+
+    def wait(self, future: Future[T], deadline: Deadline) -> T:
+        """Return what `future` brings.
+
+        Args:
+            future: the answer to wait for.
+            deadline: the work's own deadline; what it is held up by the rate limit, we wait longer.
+
+        Raises:
+            TimedOut: no answer in time.
+            Interrupted: nobody wants the answer any more.
+            KallglotError: whatever the work raised.
+        """
+        held = deadline.held
+        while not future.done():
+            left = self._ends + (deadline.held - held) - self._clock.now()
+            if left <= 0:
+                raise TimedOut(f"no answer within {self._timeout:g} s")
+            try:
+                future.result(min(left, TURN))
+            except FutureTimeout:
+                if not future.done() and self._interrupted():
+                    raise Interrupted("the caller is gone") from None
+        self._ends += deadline.held - held
+        return future.result()

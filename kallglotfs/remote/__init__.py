@@ -1,0 +1,1 @@
+"""The network: sessions, API, budget, leases, storage. The only package that speaks HTTP."""

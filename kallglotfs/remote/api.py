@@ -1,0 +1,196 @@
+"""The API's routes, one method each: what to ask, and what an answer means for a recording.
+
+Used by `service`, which knows the order to ask in. No route knows of another here.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from kallglotfs.errors import BadResponse, KallglotError, NotFound, NotPermitted, NotReady
+from kallglotfs.model import ORIGINAL_RATE, Delivery, Lease, Recording, Rendition, Secret
+from kallglotfs.remote.expiry import lease_end
+from kallglotfs.remote.schema import ErrorEnvelope, ListObject, RecordingObject, parse
+from kallglotfs.remote.transport import pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import requests
+
+    from kallglotfs.clock import Clock, Deadline
+    from kallglotfs.remote.api_session import ApiSession
+
+log = logging.getLogger(__name__)
+
+#: Most bytes of JSON we take: a page of 100 recordings is about 60 KB.
+BODY_LIMIT = 4 * 1024 * 1024
+#: Recordings per page of a list, the most the service allows.
+PAGE = 100
+#: Pages of one session we follow: more is a service that never ends its list.
+MOST_PAGES = 1000
+#: A well-formed id that names nothing, for asking whether the key is good.
+NOBODY = "rec_00000000000000000"
+
+
+class RouteMissing(NotFound):
+    """A 404 or 405: no such recording, or no such route."""
+
+
+class RouteForbidden(NotPermitted):
+    """A 403: the key's scope or the account does not allow this route."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """A recording, and the lease of its native format where the answer brought one."""
+
+    recording: Recording
+    lease: Lease | None
+
+
+class Api:
+    """The routes we use.
+
+    Args:
+        session: sends the requests.
+        clock: what tells the time.
+    """
+
+    def __init__(self, session: ApiSession, clock: Clock) -> None:
+        self._session = session
+        self._clock = clock
+
+    def metadata(self, recording_id: str, deadline: Deadline) -> Metadata:
+        """Ask `GET /recordings/{id}`.
+
+        Raises:
+            RouteMissing: 404, 405, or a body that is no recording.
+            RouteForbidden: 403.
+            NotPermitted: 402.
+        """
+        with self._session.get(self._session.url(f"/recordings/{recording_id}"), deadline) as response:
+            body = self._json(response, recording_id, deadline)
+            found = parse(RecordingObject, body)
+            if found is None:
+                raise RouteMissing(f"{recording_id}: the metadata route answers something else")
+            if found.gone:
+                raise NotFound(f"{recording_id}: {found.status}")
+            return self._metadata(recording_id, found, response)
+
+    def download(self, rendition: Rendition, deadline: Deadline) -> Lease:
+        """Ask `GET /recordings/{id}/download` for a signed URL. The answer's body is never read.
+
+        Raises:
+            RouteMissing: 404 or 405.
+            RouteForbidden: 403.
+            NotFound: gone, or not to be had in this format.
+            NotReady: still being processed.
+        """
+        query = {"format": rendition.format}
+        if rendition.rate != ORIGINAL_RATE:
+            query["sample_rate"] = str(rendition.rate)
+        url = self._session.url(f"/recordings/{rendition.recording_id}/download?{urlencode(query)}")
+        with self._session.get(url, deadline) as response:
+            if response.is_redirect or response.headers.get("Location"):
+                return self._signed(Secret(response.headers.get("Location", "")), response)
+            if response.ok:
+                # Not in the reference: the bytes themselves. Then this URL is where they are.
+                return self.streamed(url)
+            raise self._refusal(response, rendition.recording_id, deadline)
+
+    def streamed(self, url: Secret) -> Lease:
+        """Return the lease of a URL that needs the key on every request and never runs out."""
+        return Lease(url, ends=float("inf"), metered=True)
+
+    def audio(self, recording_id: str) -> Lease:
+        """Return the lease of `GET /recordings/{id}/audio` (generation 2); no request is made."""
+        return self.streamed(self._session.url(f"/recordings/{recording_id}/audio"))
+
+    def session_recordings(self, session_id: str, deadline: Deadline) -> Iterator[Recording]:
+        """Page through `GET /sessions/{id}/recordings`.
+
+        Raises:
+            NotFound: no such session.
+            NotPermitted: scope or account.
+        """
+        after = ""
+        for _ in range(MOST_PAGES):
+            query = urlencode({"limit": PAGE} | ({"starting_after": after} if after else {}))
+            url = self._session.url(f"/sessions/{session_id}/recordings?{query}")
+            deadline.restart()
+            with self._session.get(url, deadline) as response:
+                page = parse(ListObject, self._json(response, session_id, deadline))
+                if page is None:
+                    raise BadResponse(f"{session_id}: the answer is not a list of recordings")
+                for item in page.data:
+                    if item.id and not item.gone:
+                        yield self._metadata(item.id, item, response).recording
+            last = page.data[-1].id if page.data else None
+            if not page.has_more or not last or last == after:
+                return
+            after = last
+
+    def check_key(self, deadline: Deadline) -> None:
+        """Find out with one request, rarely two, whether the key is accepted.
+
+        Raises:
+            KeyRefused: it is not.
+            KallglotError: nothing could be found out.
+        """
+        paths = (f"/recordings/{NOBODY}", f"/recordings/{NOBODY}/download")
+        for path in paths:
+            with self._session.get(self._session.url(path), deadline, retry=False) as response:
+                body = b"".join(pieces(response, BODY_LIMIT, deadline)) if not response.is_redirect else b""
+                # A missing route may be answered before the key is looked at, and without our envelope.
+                if parse(ErrorEnvelope, body) is not None:
+                    return
+
+    def _metadata(self, recording_id: str, found: RecordingObject, response: requests.Response) -> Metadata:
+        location = found.download_url
+        if not location:
+            return Metadata(found.to_recording(recording_id, Delivery.UNKNOWN), None)
+        streamed = self._session.resolve(location)
+        if streamed is not None:
+            return Metadata(found.to_recording(recording_id, Delivery.STREAMED), self.streamed(streamed))
+        lease = self._signed(Secret(location), response)
+        return Metadata(found.to_recording(recording_id, Delivery.SIGNED), lease)
+
+    def _signed(self, url: Secret, response: requests.Response) -> Lease:
+        return Lease(url, ends=lease_end(url, response.headers.get("Date"), self._clock))
+
+    def _json(self, response: requests.Response, subject: str, deadline: Deadline) -> bytes:
+        if not response.ok or response.is_redirect:
+            raise self._refusal(response, subject, deadline)
+        if response.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
+            raise BadResponse(f"{subject}: the answer is compressed, which we did not ask for")
+        body = b"".join(pieces(response, BODY_LIMIT + 1, deadline))
+        if len(body) > BODY_LIMIT:
+            raise BadResponse(f"{subject}: the answer is larger than {BODY_LIMIT} bytes")
+        return body
+
+    def _refusal(self, response: requests.Response, subject: str, deadline: Deadline) -> KallglotError:
+        """Return what a refusal means for `subject`."""
+        status = response.status_code
+        text = f"{subject}: the API answers {status}"
+        if status >= 400:  # noqa: PLR2004 - client errors; a redirect's body is never read
+            envelope = parse(ErrorEnvelope, b"".join(pieces(response, BODY_LIMIT, deadline)))
+            if envelope is not None and envelope.error.code:
+                request = envelope.error.request_id or response.headers.get("X-Request-ID")
+                text += f" {envelope.error.code[:60]!r}" + (f" (request {request[:60]!r})" if request else "")
+        match status:
+            case 404 | 405 | 501:
+                return RouteMissing(text)
+            case 403:
+                return RouteForbidden(text)
+            case 402:
+                return NotPermitted(text)
+            case 410 | 400 | 422:
+                return NotFound(text)
+            case 409 | 425:
+                return NotReady(text)
+            case _:
+                return BadResponse(text)

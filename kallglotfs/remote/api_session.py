@@ -1,0 +1,124 @@
+"""Requests to the API's origin: with the key, through the budget, tried again where that can help.
+
+The only place that puts the key on the wire. Answers that mean something for one recording (404, 409, …)
+are returned for the caller to read; what means the same for all requests (401, 429, 5xx) ends here.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from kallglotfs.errors import BadResponse, KeyRefused, ServiceFault
+from kallglotfs.model import Secret
+from kallglotfs.remote.retry import parse_date, parse_retry_after, with_retries
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import requests
+
+    from kallglotfs.clock import Clock, Deadline
+    from kallglotfs.remote.budget import Budget
+    from kallglotfs.remote.keys import ApiKey
+    from kallglotfs.remote.transport import Transport
+
+log = logging.getLogger(__name__)
+
+UNAUTHORIZED = 401
+TOO_MANY = 429
+SERVER_ERROR = 500
+
+
+class ApiSession:
+    """GET requests that carry the key, to one origin only.
+
+    Args:
+        base_url: the API's base, such as `https://api.kallglot.com/v1`.
+        transport: the connections.
+        key: the key and its renewal.
+        budget: the gate before each request.
+        clock: what tells the time.
+    """
+
+    def __init__(
+        self, base_url: str, transport: Transport, key: ApiKey, budget: Budget, clock: Clock
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._transport = transport
+        self._key = key
+        self._budget = budget
+        self._clock = clock
+
+    def url(self, path: str) -> Secret:
+        """Return the URL of `path` below the base."""
+        return Secret(self._base_url + path)
+
+    def resolve(self, location: str) -> Secret | None:
+        """Return the URL of an API resource that the service named, None when it is not one of the API's.
+
+        Args:
+            location: a path such as `/v1/recordings/rec_1/audio`, or an absolute URL.
+        """
+        base = urlsplit(self._base_url)
+        parts = urlsplit(location)
+        if not parts.netloc and not parts.scheme and location.startswith("/"):
+            return Secret(f"{base.scheme}://{base.netloc}{location}")
+        ours = (parts.scheme, parts.netloc) == (base.scheme, base.netloc)
+        return (
+            Secret(location)
+            if ours and parts.path.startswith(base.path.rstrip("/") + "/recordings/")
+            else None
+        )
+
+    def get(
+        self, url: Secret, deadline: Deadline, headers: Mapping[str, str] | None = None, *, retry: bool = True
+    ) -> requests.Response:
+        """Send a GET with the key and return the answer, its body unread.
+
+        Args:
+            url: from `url` or `resolve`.
+            deadline: of the whole, waits for the rate limit excepted.
+            headers: sent besides the key.
+            retry: False to try once only.
+
+        Raises:
+            KeyRefused: the key is refused, and no other is to be had.
+            RateLimited: the limit asks for a longer wait than we allow.
+            ServiceFault, Unreachable, TimedOut, BadResponse: as `Transport.get`.
+        """
+        base = urlsplit(self._base_url)
+        if urlsplit(url.reveal())[:2] != (base.scheme, base.netloc):
+            raise BadResponse("the key is for the API's own origin only")
+
+        def attempt() -> requests.Response:
+            return self._admitted(url, dict(headers or {}), deadline)
+
+        return with_retries(attempt, self._clock, deadline) if retry else attempt()
+
+    def _admitted(self, url: Secret, headers: dict[str, str], deadline: Deadline) -> requests.Response:
+        key = self._key.current()
+        renewed = False
+        while True:
+            self._budget.admit(deadline)
+            headers["Authorization"] = f"Bearer {key.reveal()}"
+            response = self._transport.get(url, headers, deadline)
+            log.debug("API GET %s: %d", urlsplit(url.reveal()).path, response.status_code)
+            self._budget.learn(response.headers)
+            if response.status_code == UNAUTHORIZED:
+                response.close()
+                key = self._key.refused(key)
+                if renewed:
+                    raise KeyRefused("the API key is refused (401)")
+                renewed = True
+            elif response.status_code == TOO_MANY:
+                response.close()
+                self._budget.refuse(response.headers)
+            elif response.status_code >= SERVER_ERROR:
+                response.close()
+                theirs = parse_date(response.headers.get("Date")) or self._clock.wall()
+                pause = parse_retry_after(response.headers.get("Retry-After"), theirs)
+                raise ServiceFault(f"the API answers {response.status_code}", pause)
+            else:
+                return response

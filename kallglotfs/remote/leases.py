@@ -1,0 +1,99 @@
+"""Leases: kept, renewed before they run out, renewed once when refused, shared by all readers.
+
+Threading: the table is guarded by a lock that is never held across a request; one request per rendition
+is under way at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from cachetools import LRUCache, TTLCache
+
+from kallglotfs.single_flight import SingleFlight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kallglotfs.clock import Clock, Deadline
+    from kallglotfs.model import Lease, Rendition
+
+log = logging.getLogger(__name__)
+
+#: Leases kept: about 1 KB each.
+MOST = 10_000
+#: Seconds a rendition whose fresh lease was refused is not renewed again for another reader.
+REFUSED_FOR = 10.0
+
+
+class LeaseBroker:
+    """Hands out the current lease of a rendition and gets a new one when it has to.
+
+    Args:
+        acquire: asks the service for a lease; raises what that raises.
+        clock: what tells the time.
+    """
+
+    def __init__(self, acquire: Callable[[Rendition, Deadline], Lease], clock: Clock) -> None:
+        self._acquire = acquire
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._leases: LRUCache[Rendition, Lease] = LRUCache(MOST)
+        self._refused: TTLCache[Rendition, Lease] = TTLCache(MOST, REFUSED_FOR, timer=clock.now)
+        self._flights: SingleFlight[Lease] = SingleFlight()
+
+    def offer(self, rendition: Rendition, lease: Lease) -> None:
+        """Keep a lease that an answer to another question brought along."""
+        with self._lock:
+            self._leases[rendition] = lease
+
+    def current(self, rendition: Rendition, deadline: Deadline) -> Lease:
+        """Return a lease that has not run out, getting one if need be.
+
+        Raises:
+            KallglotError: as the service says.
+        """
+        return self._kept(rendition) or self._renew(rendition, deadline)
+
+    def renew(self, rendition: Rendition, refused: Lease, deadline: Deadline) -> Lease | None:
+        """Return the lease to try after the storage refused one.
+
+        Args:
+            rendition: what it was for.
+            refused: what the storage refused.
+            deadline: of the whole.
+
+        Returns:
+            Another lease, or None when there is no better one: the service gave the same URL again, or a
+            fresh one was refused moments ago.
+        """
+        with self._lock:
+            if self._leases.get(rendition) == refused:
+                del self._leases[rendition]
+            if rendition in self._refused:
+                return None
+        fresh = self._kept(rendition) or self._renew(rendition, deadline)
+        return None if fresh.url == refused.url else fresh
+
+    def give_up(self, rendition: Rendition, refused: Lease) -> None:
+        """Note that even a fresh lease was refused, so that other readers do not each ask for one more."""
+        with self._lock:
+            self._refused[rendition] = refused
+            if self._leases.get(rendition) == refused:
+                del self._leases[rendition]
+
+    def _kept(self, rendition: Rendition) -> Lease | None:
+        with self._lock:
+            lease = self._leases.get(rendition)
+        return lease if lease is not None and lease.ends > self._clock.now() else None
+
+    def _renew(self, rendition: Rendition, deadline: Deadline) -> Lease:
+        def work() -> Lease:
+            # Another leader may have landed between our look and our turn.
+            lease = self._kept(rendition) or self._acquire(rendition, deadline)
+            self.offer(rendition, lease)
+            return lease
+
+        return self._flights.run(rendition, work, deadline)

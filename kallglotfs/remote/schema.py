@@ -1,0 +1,137 @@
+"""The API's JSON, read liberally: a field that is odd is a field that was not sent.
+
+Only what cannot be done without (an object, an id where one is asked for) makes an answer unusable.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError, WrapValidator
+
+from kallglotfs.model import DEFAULT_FORMAT, Delivery, Recording, Status
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Statuses that mean: there was a recording, there is none any more.
+GONE = frozenset({"deleted", "expired", "purged"})
+
+
+def _or_none(value: Any, validate: Any) -> Any:
+    try:
+        return validate(value)
+    except ValidationError:
+        return None
+
+
+def _utc(value: Any) -> Any:
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        value = datetime.fromtimestamp(value, UTC)
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    return value
+
+
+def _utc_or_none(value: Any) -> Any:
+    try:
+        return _utc(value)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+Lenient = WrapValidator(_or_none)
+Text = Annotated[str | None, Lenient]
+Whole = Annotated[int | None, Lenient]
+Number = Annotated[float | None, Lenient]
+Time = Annotated[datetime | None, BeforeValidator(_utc_or_none), Lenient]
+
+
+class RecordingObject(BaseModel):
+    """A recording as `GET /v1/recordings/{id}` and the lists send it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: Text = None
+    session_id: Text = None
+    channel: Text = None
+    status: Text = None
+    duration: Number = None
+    format: Text = None
+    size: Whole = None
+    sample_rate: Whole = None
+    bit_depth: Whole = None
+    download_url: Text = None
+    created_at: Time = None
+    expires_at: Time = None
+
+    @property
+    def gone(self) -> bool:
+        """Tell whether the service keeps only the name."""
+        return (self.status or "").lower() in GONE
+
+    def to_recording(self, recording_id: str, delivery: Delivery) -> Recording:
+        """Return the value the rest of the package works with."""
+        size = self.size if self.size is not None and self.size >= 0 else None
+        return Recording(
+            id=recording_id,
+            session_id=self.session_id,
+            channel=self.channel,
+            duration=self.duration,
+            status=_status(self.status),
+            format=(self.format or DEFAULT_FORMAT).lower(),
+            size=size,
+            sample_rate=self.sample_rate,
+            bit_depth=self.bit_depth,
+            created_at=self.created_at,
+            expires_at=self.expires_at,
+            delivery=delivery,
+        )
+
+
+class ListObject(BaseModel):
+    """A page of a cursor-paginated list."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    data: list[RecordingObject] = []
+    has_more: Annotated[bool | None, Lenient] = None
+
+
+class ErrorObject(BaseModel):
+    """The inside of the error envelope."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    type: Text = None
+    code: Text = None
+    request_id: Text = None
+
+
+class ErrorEnvelope(BaseModel):
+    """The body of a refusal."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    error: ErrorObject
+
+
+def parse(model: type[T], body: bytes) -> T | None:
+    """Return `body` as `model`, None when it is not one."""
+    try:
+        return TypeAdapter(model).validate_json(body)
+    except ValidationError:
+        return None
+
+
+def _status(text: str | None) -> Status:
+    """Return the status; a word we do not know is tried like a ready recording, the download decides."""
+    try:
+        return Status((text or Status.READY).lower())
+    except ValueError:
+        return Status.READY

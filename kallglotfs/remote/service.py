@@ -1,0 +1,145 @@
+"""How to find a recording and the way to its bytes, at the fewest API requests.
+
+Both generations and cut-down installations go through here, told apart by what they answer. The floor is
+one request per cold recording and format: the metadata's `download_url` is already the native format's
+lease, and where `/download` is the only route, one 302 proves both that the recording exists and that it
+can be read.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from kallglotfs.errors import NotFound, NotReady
+from kallglotfs.model import DEFAULT_FORMAT, ORIGINAL_RATE, Delivery, Lease, Recording, Rendition, Status
+from kallglotfs.remote.api import Api, Metadata, RouteForbidden, RouteMissing
+from kallglotfs.remote.routes import Route, Routes
+from kallglotfs.single_flight import SingleFlight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kallglotfs.clock import Deadline
+
+log = logging.getLogger(__name__)
+
+
+class KallglotService:
+    """Finds recordings and leases.
+
+    Args:
+        api: the routes.
+        offer: takes a lease that an answer brought along.
+        known: returns what is already known of a recording, at no cost.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        offer: Callable[[Rendition, Lease], None],
+        known: Callable[[str], Recording | None],
+    ) -> None:
+        self._api = api
+        self._offer = offer
+        self._known = known
+        self._routes = Routes()
+        self._lookups: SingleFlight[Recording] = SingleFlight()
+
+    def look_up(self, rendition: Rendition, deadline: Deadline) -> Recording:
+        """Ask the service what a recording is.
+
+        Args:
+            rendition: what was asked for; its format is tried where only `/download` answers.
+            deadline: of the whole.
+
+        Raises:
+            NotFound: there is none.
+            NotPermitted, NotReady, TimedOut, Unreachable, BadResponse: as they say.
+        """
+        return self._lookups.run(rendition.recording_id, lambda: self._look_up(rendition, deadline), deadline)
+
+    def lease(self, rendition: Rendition, deadline: Deadline) -> Lease:
+        """Get a fresh lease.
+
+        Raises:
+            NotFound: the recording or this format of it does not exist.
+            NotReady: still being processed.
+            NotPermitted, TimedOut, Unreachable, BadResponse: as they say.
+        """
+        known = self._known(rendition.recording_id)
+        if known is not None and known.delivery is Delivery.STREAMED:
+            return self._stream(rendition)
+        if self._routes.download is Route.ABSENT:
+            if known is not None and self._routes.streams and known.delivery is Delivery.UNKNOWN:
+                return self._stream(rendition)
+            return self._lease_from_metadata(rendition, deadline)
+        try:
+            lease = self._api.download(rendition, deadline)
+        except (RouteMissing, RouteForbidden):
+            if self._routes.download is Route.PRESENT or self._routes.metadata is Route.ABSENT:
+                raise
+            return self._lease_from_metadata(rendition, deadline)
+        self._routes.download = Route.PRESENT
+        return lease
+
+    def session_recordings(self, session_id: str, deadline: Deadline) -> Iterator[Recording]:
+        """List a session's recordings; raises as `Api.session_recordings`."""
+        for recording in self._api.session_recordings(session_id, deadline):
+            self._note_delivery(recording)
+            yield recording
+
+    def _look_up(self, rendition: Rendition, deadline: Deadline) -> Recording:
+        if self._routes.metadata is Route.ABSENT:
+            return self._look_up_by_download(rendition, deadline)
+        try:
+            return self._metadata(rendition.recording_id, deadline).recording
+        except (RouteMissing, RouteForbidden):
+            if self._routes.metadata is Route.PRESENT or self._routes.download is Route.ABSENT:
+                raise
+            recording = self._look_up_by_download(rendition, deadline)
+            log.info("this installation has no metadata route: only downloads are asked from now on")
+            self._routes.metadata = Route.ABSENT
+            return recording
+
+    def _look_up_by_download(self, rendition: Rendition, deadline: Deadline) -> Recording:
+        """Prove a recording by its download, where nothing else answers."""
+        try:
+            lease = self._api.download(rendition, deadline)
+        except NotReady:
+            return Recording(rendition.recording_id, status=Status.PROCESSING)
+        self._routes.download = Route.PRESENT
+        self._offer(rendition, lease)
+        return Recording(
+            rendition.recording_id, delivery=Delivery.UNKNOWN if lease.metered else Delivery.SIGNED
+        )
+
+    def _lease_from_metadata(self, rendition: Rendition, deadline: Deadline) -> Lease:
+        """Get a lease from the metadata, where `/download` did not give one."""
+        found = self._metadata(rendition.recording_id, deadline)
+        if found.recording.delivery is Delivery.STREAMED:
+            self._routes.download = Route.ABSENT
+            return self._stream(rendition)
+        if found.lease is not None and rendition == found.recording.native():
+            return found.lease
+        if found.recording.status is not Status.READY:
+            raise NotReady(f"{rendition.recording_id}: {found.recording.status}")
+        raise NotFound(f"{rendition.recording_id}: not to be had as {rendition.format}")
+
+    def _metadata(self, recording_id: str, deadline: Deadline) -> Metadata:
+        found = self._api.metadata(recording_id, deadline)
+        self._routes.metadata = Route.PRESENT
+        self._note_delivery(found.recording)
+        if found.lease is not None and found.recording.status is Status.READY:
+            self._offer(found.recording.native(), found.lease)
+        return found
+
+    def _note_delivery(self, recording: Recording) -> None:
+        if recording.delivery is Delivery.STREAMED:
+            self._routes.streams = True
+
+    def _stream(self, rendition: Rendition) -> Lease:
+        """Return generation 2's only rendition: MP3 as it was recorded."""
+        if rendition.format != DEFAULT_FORMAT or rendition.rate != ORIGINAL_RATE:
+            raise NotFound(f"{rendition.recording_id}: this service converts nothing")
+        return self._api.audio(rendition.recording_id)

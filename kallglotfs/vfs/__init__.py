@@ -1,0 +1,1 @@
+"""What the mount looks like: names, the tree, open files."""

@@ -1,0 +1,163 @@
+"""The filesystem as a program sees it, without FUSE and without errno.
+
+A file is pinned when it is opened: from then on it is one version, told by size and ETag. If the storage
+has another one, the open file is stale; a new open shows the new version.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from kallglotfs.content.reader import Content
+from kallglotfs.errors import ContentChanged, IsADirectory, NoSuchAttribute, NotFound, NotReady
+from kallglotfs.model import Attrs, Status
+from kallglotfs.vfs.attributes import NAMES, attributes_of
+from kallglotfs.vfs.handles import Handles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kallglotfs.model import Rendition, Validator
+    from kallglotfs.patience import Patience
+    from kallglotfs.vfs.tree import Tree
+
+log = logging.getLogger(__name__)
+
+
+class Kept(Protocol):
+    """What is asked of the block cache."""
+
+    def holds(self, rendition: Rendition, validator: Validator, index: int) -> bool:
+        """Tell whether a block is at hand."""
+
+    def release(self, rendition: Rendition) -> None:
+        """Stop fetching ahead."""
+
+
+class ContentReader(Protocol):
+    """Who reads bytes: `content.reader.Reader`."""
+
+    def read(self, content: Content, offset: int, length: int, patience: Patience, sharers: int) -> bytes:
+        """Return bytes."""
+
+
+class Facts(Protocol):
+    """What is asked of the catalog."""
+
+    def doubt(self, rendition: Rendition) -> None:
+        """Forget what the storage said."""
+
+    def count(self) -> int:
+        """Count the listed recordings."""
+
+    def total_bytes(self) -> int:
+        """Return the bytes of all known recordings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What `statfs` shows: files and bytes known."""
+
+    files: int
+    size: int
+
+
+class FileSystem:
+    """Everything a mount can be asked.
+
+    Args:
+        tree: paths.
+        kept: the block cache.
+        reader: reads bytes.
+        catalog: what is known.
+    """
+
+    def __init__(self, tree: Tree, kept: Kept, reader: ContentReader, catalog: Facts) -> None:
+        self._tree = tree
+        self._kept = kept
+        self._reader = reader
+        self._catalog = catalog
+        self._handles = Handles()
+
+    def attributes(self, path: str, patience: Patience) -> Attrs:
+        """Return what `stat` shows of a path; raises as `Tree.attributes`."""
+        return self._tree.attributes(path, patience)
+
+    def names(self, path: str, patience: Patience) -> Iterator[str]:
+        """Return the names in a directory; raises as `Tree.names`."""
+        return self._tree.names(path, patience)
+
+    def open(self, path: str, patience: Patience) -> int:
+        """Open a file and pin its version.
+
+        Returns:
+            The number of the open file.
+
+        Raises:
+            IsADirectory: the path is a directory.
+            NotReady: the recording is still being processed.
+            ContentChanged: the storage has another version than `stat` showed. It has been noted: the next
+                `stat` and `open` are right. (Linux looks the path up again by itself and opens it.)
+            KallglotError: as the service says.
+        """
+        attrs = self._tree.attributes(path, patience)
+        rendition = attrs.rendition
+        if rendition is None:
+            raise IsADirectory("is a directory")
+        if self._tree.recording(rendition, patience).status is Status.PROCESSING:
+            raise NotReady(f"{rendition.recording_id}: still being processed")
+        validator = self._tree.pinned(rendition)
+        if validator is None or not self._kept.holds(rendition, validator, 0):
+            found = self._tree.confirmed(rendition, patience).validator
+            if found.size != attrs.size or (validator is not None and not validator.accepts(found)):
+                raise ContentChanged(f"{rendition.recording_id}: another version than was looked up")
+            validator = found
+        return self._handles.add(Content(rendition, validator))
+
+    def read(self, number: int, offset: int, length: int, patience: Patience) -> bytes:
+        """Return exactly the bytes at `offset`, fewer only at the end of the file.
+
+        Raises:
+            BadHandle: not open.
+            ContentChanged: the pinned version is no more.
+            KallglotError: as the service says.
+        """
+        content = self._handles.get(number)
+        try:
+            return self._reader.read(content, offset, length, patience, self._handles.count())
+        except ContentChanged:
+            self._catalog.doubt(content.rendition)
+            raise
+        except NotFound as error:
+            raise ContentChanged(str(error)) from error
+
+    def release(self, number: int) -> None:
+        """Close a file."""
+        content = self._handles.remove(number)
+        if content is not None:
+            self._kept.release(content.rendition)
+
+    def extended(self, path: str, patience: Patience) -> dict[str, bytes]:
+        """Return the extended attributes of a path; a directory has none."""
+        attrs = self._tree.attributes(path, patience)
+        if attrs.rendition is None:
+            return {}
+        return attributes_of(self._tree.recording(attrs.rendition, patience), attrs.rendition)
+
+    def extended_value(self, path: str, name: str, patience: Patience) -> bytes:
+        """Return one extended attribute.
+
+        Raises:
+            NoSuchAttribute: the path has none of that name. Names that no file has cost no look-up:
+                `ls` and `cp` ask for ACLs and labels of every file.
+        """
+        value = self.extended(path, patience).get(name) if name in NAMES else None
+        if value is None:
+            raise NoSuchAttribute(name)
+        return value
+
+    def usage(self) -> Usage:
+        """Return what `df` shows."""
+        return Usage(self._catalog.count(), self._catalog.total_bytes())
