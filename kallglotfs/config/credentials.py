@@ -138,7 +138,7 @@ def _content(path: Path, place: str, *, private: bool) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
         raise CredentialError(f"{place}: cannot be read: {reason}") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise CredentialError(f"{place}: is not a regular file")
@@ -146,10 +146,11 @@ def _content(path: Path, place: str, *, private: bool) -> bytes:
             raise CredentialError(f"{place}: belongs to another user; it must be yours or root's")
         if private and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise CredentialError(f"{place}: others may read it; run chmod 600 {shown_path(path)}")
-        try:
-            content = file.read(LIMIT + 1)
-        except OSError as error:
-            raise CredentialError(f"{place}: cannot be read: {error.strerror}") from None
+        content = os.read(descriptor, LIMIT + 1)  # of a regular file, all there is
+    except OSError as error:
+        raise CredentialError(f"{place}: cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
     if len(content) > LIMIT:
         raise CredentialError(f"{place}: is larger than {LIMIT} bytes, so it is not a key")
     return content

@@ -134,9 +134,9 @@ def _path(value: Any) -> Path:
         raise ValueError(f"{shown(text)} is not a path")
     try:
         # The daemon changes its directory, so the path is pinned to the one it was written in.
-        return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - `..` is folded, links stay
-    except RuntimeError:
-        raise ValueError(f"{shown(text)} has no such home directory") from None
+        return Path(text).expanduser().absolute()
+    except (RuntimeError, OSError):
+        raise ValueError(f"{shown(text)} leads nowhere: no such home or working directory") from None
 
 
 def _api_url(value: Any) -> str:

@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 
 # mount(8) and fstab(5), "filesystem-independent mount options": settled by mount(8) itself, or true of
 # every read-only FUSE mount, so a helper takes them without a word.
-_GENERIC = frozenset(
-    "rw ro defaults auto noauto user nouser users owner group _netdev nofail exec noexec suid nosuid dev "
-    "nodev atime noatime relatime norelatime strictatime nostrictatime lazytime nolazytime diratime "
-    "nodiratime sync async dirsync silent loud mand nomand iversion noiversion nosymfollow symfollow "
-    "comment uhelper helper default_permissions".split()  # noqa: SIM905 - a list of 45 quoted words hides them
-)
+_GENERIC_WORDS = """
+    rw ro defaults auto noauto user nouser users owner group _netdev nofail exec noexec suid nosuid dev nodev
+    atime noatime relatime norelatime strictatime nostrictatime lazytime nolazytime diratime nodiratime
+    sync async dirsync silent loud mand nomand iversion noiversion symfollow nosymfollow
+    comment uhelper helper default_permissions
+"""
+_GENERIC = frozenset(_GENERIC_WORDS.split())
 _GENERIC_PREFIXES = ("x-", "X-")
 _FIXED = ("fsname", "subtype")
-_OPERATIONS = frozenset(
-    "remount bind rbind move private rprivate shared rshared slave rslave unbindable runbindable".split()  # noqa: SIM905
-)
+_OPERATION_WORDS = """
+    remount bind rbind move private rprivate shared rshared slave rslave unbindable runbindable
+"""
+_OPERATIONS = frozenset(_OPERATION_WORDS.split())
 
 
 @dataclass(frozen=True, slots=True, repr=False)

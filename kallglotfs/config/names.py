@@ -6,6 +6,7 @@ import difflib
 import re
 from typing import TYPE_CHECKING
 
+from kallglotfs.config.quoting import shown_path
 from kallglotfs.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ DEFAULT_PROFILE = "default"
 DEFAULT_ALIAS = "kallglot"
 
 _SECRET = re.compile(
-    r"^(api|api_?key|x_api_key|kallglot_api_key|key|.*token|.*secret|.*passw(or)?d|bearer|sk_(live|test)_.*)$"
+    r"^(api|api_?key|x_api_key|kallglot_api_key|key|.*token|.*secret|.*passw(or)?d|.*credentials?|authorization|bearer|sk_(live|test)_.*)$"
 )
 
 
@@ -31,7 +32,7 @@ def did_you_mean(name: str, known: Iterable[str], quote: str = "'") -> str:
     """
     folded = {_folded(valid): valid for valid in known}
     close = difflib.get_close_matches(_folded(name), folded, n=1)
-    return f" (did you mean {quote}{folded[close[0]]}{quote}?)" if close else ""
+    return f" (did you mean {quote}{shown_path(folded[close[0]])}{quote}?)" if close else ""
 
 
 def _folded(name: str) -> str:

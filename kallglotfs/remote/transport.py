@@ -181,12 +181,12 @@ def _translate(error: Exception, where: str) -> NoReturn:
         raise BadResponse(f"{where}: TLS failed, certificate or protocol refused") from None
     if isinstance(reason, urllib3.exceptions.NameResolutionError):
         raise Unreachable(f"{where}: the name cannot be resolved") from None
+    if isinstance(reason, urllib3.exceptions.NewConnectionError):
+        raise Unreachable(f"{where}: cannot connect") from None
     if isinstance(error, requests.ConnectTimeout) or isinstance(
         reason, urllib3.exceptions.ConnectTimeoutError
     ):
         raise Unreachable(f"{where}: no answer to connecting") from None
-    if isinstance(reason, urllib3.exceptions.NewConnectionError):
-        raise Unreachable(f"{where}: cannot connect") from None
     if isinstance(error, requests.exceptions.ProxyError) or isinstance(reason, urllib3.exceptions.ProxyError):
         raise Unreachable(f"{where}: the proxy cannot be used") from None
     if _is_timeout(error) or _is_timeout(reason):

@@ -1,0 +1,7 @@
+"""`python -m kallglotfs` is `kallglotfs`."""
+
+import sys
+
+from kallglotfs.cli.main import main
+
+sys.exit(main())

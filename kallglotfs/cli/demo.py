@@ -1,0 +1,29 @@
+"""`kallglotfs demo`: the demo service, for trying things out without an account."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from kallglotfs.cli.report import SYSTEM, complain
+
+
+@click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def demo(arguments: tuple[str, ...]) -> int:
+    """Run a Kallglot-compatible service on localhost with real recordings.
+
+    \b
+    Example:
+      kallglotfs demo --url-lifetime 60
+    """  # noqa: D301
+    try:
+        # Not at the top: the service's libraries are an extra that a mount does not need.
+        service = importlib.import_module("kallglotfs.demo.__main__")
+    except ImportError as error:
+        complain(
+            "kallglotfs demo", f"{error.name} is missing; install it with: pip install 'kallglotfs[demo]'"
+        )
+        return SYSTEM
+    return int(service.main(list(arguments)) or 0)
