@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar
 
 from kallglotfs import errors
 from kallglotfs.patience import Patience
+from kallglotfs.vfs.naming import inode_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -144,7 +145,7 @@ class Operations:
         return self._stat(self._filesystem.attributes(path, self._patience()))
 
     @_callback
-    def readdir(self, path: str, _handle: int) -> Iterator[str | tuple[str, dict[str, int], int]]:
+    def readdir(self, path: str, _handle: int) -> Iterator[tuple[str, dict[str, int], int]]:
         """Answer `getdents`, as a stream."""
         return self._entries(path, self._filesystem.names(path, self._patience()))
 
@@ -200,13 +201,16 @@ class Operations:
     chmod = chown = truncate = utimens = write = create = fallocate = _refuse
     setxattr = removexattr = _refuse
 
-    def _entries(self, path: str, names: Iterator[str]) -> Iterator[str | tuple[str, dict[str, int], int]]:
-        yield "."
-        yield ".."
-        kind = stat.S_IFDIR if path == "/" else stat.S_IFREG
+    def _entries(self, path: str, names: Iterator[str]) -> Iterator[tuple[str, dict[str, int], int]]:
+        folder = path.rstrip("/")
+        parent = folder.rpartition("/")[0] or "/"
+        # An entry without an inode number is skipped by readdir(3).
+        yield ".", {"st_mode": stat.S_IFDIR, "st_ino": inode_of(path)}, 0
+        yield "..", {"st_mode": stat.S_IFDIR, "st_ino": inode_of(parent)}, 0
+        kind = stat.S_IFREG if folder else stat.S_IFDIR
         try:
             for name in names:
-                yield name, {"st_mode": kind}, 0
+                yield name, {"st_mode": kind, "st_ino": inode_of(f"{folder}/{name}")}, 0
         except errors.KallglotError as error:
             raise _os_error(error, "readdir", path) from None
 

@@ -323,5 +323,5 @@ def _recording(row: tuple[Any, ...]) -> Recording:
     return Recording(
         status=Status(status) if status in set(Status) else Status.READY,
         delivery=Delivery(delivery) if delivery in set(Delivery) else Delivery.UNKNOWN,
-        **values,  # type: ignore[arg-type] # column types are the schema's
+        **values,
     )
