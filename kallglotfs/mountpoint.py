@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import stat
 from dataclasses import dataclass
@@ -51,6 +52,9 @@ def check_mount_point(path: str) -> None:
         return
     try:
         mode = Path(path).stat().st_mode
+        if found is not None:
+            # A dead mount's root may still be stat-ed from the kernel's cache for a second.
+            os.statvfs(path)
     except OSError as error:
         match error.errno:
             case errno.ENOENT:
@@ -68,6 +72,15 @@ def check_mount_point(path: str) -> None:
         )
     if not stat.S_ISDIR(mode):
         raise MountError(f"{path}: not a directory; name a directory to mount on")
+
+
+def is_dead(path: str) -> bool:
+    """Tell whether the mount at `path` has lost its daemon."""
+    try:
+        os.statvfs(path)
+    except OSError as error:
+        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    return False
 
 
 def _unescape(text: str) -> str:

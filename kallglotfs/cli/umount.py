@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
 import click
 
 from kallglotfs.cli.report import FAILED, complain
-from kallglotfs.mountpoint import mounted_at
+from kallglotfs.mountpoint import is_dead, mounted_at
 
 PROGRAM = "kallglotfs umount"
 KIND = "fuse.kallglotfs"
@@ -35,7 +34,7 @@ def umount(mount_point: str, lazy: bool) -> int:  # noqa: FBT001 - click passes 
         complain(PROGRAM, f"{path}: not ours ({found.kind} is mounted there); use umount")
         return FAILED
     # A dead mount may still have open files, which would keep it busy for ever.
-    command = _command(path, lazy=lazy or _is_dead(path))
+    command = _command(path, lazy=lazy or is_dead(path))
     result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
     if result.returncode == 0:
         return 0
@@ -50,11 +49,3 @@ def _command(path: str, *, lazy: bool) -> list[str]:
         return ["umount", *(["-l"] if lazy else []), "--", path]
     program = shutil.which("fusermount3") or shutil.which("fusermount") or "fusermount3"
     return [program, "-u", *(["-z"] if lazy else []), "--", path]
-
-
-def _is_dead(path: str) -> bool:
-    try:
-        Path(path).stat()
-    except OSError:
-        return True
-    return False

@@ -1,0 +1,157 @@
+"""What the tests share: the demo service, and real mounts of it.
+
+A mount is the real program in a process of its own, on a real kernel mount point. Each one is unmounted
+when its test ends, however it ends, and only processes started here are stopped, by their id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kallglotfs.demo.server import DemoServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kallglotfs.demo.requestlog import RequestLog
+
+#: Seconds a mount may take to answer on a busy machine.
+READY = 30.0
+
+
+@dataclass
+class MountedFolder:
+    """A mount of the demo service by a process of its own."""
+
+    path: Path
+    state_dir: Path
+    log_file: Path
+    process: subprocess.Popen[str]
+    arguments: list[str] = field(default_factory=list)
+
+    @property
+    def recordings(self) -> Path:
+        """The directory of recordings."""
+        return self.path / "recordings"
+
+    @property
+    def log(self) -> str:
+        """Everything logged so far."""
+        return self.log_file.read_text() if self.log_file.exists() else ""
+
+    def unmount(self) -> int:
+        """Unmount as a user would and return the daemon's exit code."""
+        subprocess.run(["umount", str(self.path)], check=True, timeout=10)
+        return self.process.wait(timeout=15)
+
+
+def environment(api_key: str | None) -> dict[str, str]:
+    """Return the environment of a program under test: nothing of the developer's own settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KALLGLOT")}
+    kept["PYTHONWARNINGS"] = "default"
+    if api_key is not None:
+        kept["KALLGLOT_API_KEY"] = api_key
+    return kept
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[DemoServer]:
+    """One service for the whole run: its calls are encoded once."""
+    with DemoServer() as server:
+        yield server
+
+
+@pytest.fixture
+def service(demo: DemoServer) -> Iterator[DemoServer]:
+    """Give a test the service with every knob at its default, an empty log and fresh URLs."""
+    demo.reset()
+    yield demo
+    demo.reset()
+
+
+@pytest.fixture
+def requests_made(service: DemoServer) -> RequestLog:
+    """The service's request log."""
+    return service.requests
+
+
+@pytest.fixture
+def mount(service: DemoServer, tmp_path: Path) -> Iterator[Callable[..., MountedFolder]]:
+    """Mount the service; options by keyword. The log of requests starts empty once it is mounted."""
+    with contextlib.ExitStack() as stack:
+        count = 0
+
+        def make(*, state_dir: Path | None = None, api_key: str | None = None, **options: object) -> MountedFolder:
+            nonlocal count
+            count += 1
+            folder = stack.enter_context(
+                mounted(service, tmp_path / f"mnt{count}", state_dir or tmp_path / "state", api_key, options)
+            )
+            service.requests.clear()
+            return folder
+
+        yield make
+
+
+@contextlib.contextmanager
+def mounted(
+    service: DemoServer, path: Path, state_dir: Path, api_key: str | None, options: dict[str, object]
+) -> Iterator[MountedFolder]:
+    """Run `mount.kallglotfs` in the foreground until the block ends."""
+    path.mkdir()
+    log_file = path.parent / f"{path.name}.log"
+    given = {
+        "api_url": service.api_url,
+        "state_dir": state_dir,
+        "log_file": log_file,
+        "log_level": "debug",
+        "timeout": "10s",
+    } | options
+    text = ",".join(f"{name}={value}" for name, value in given.items())
+    command = [sys.executable, "-m", "kallglotfs.cli.mount_helper", str(path), "--foreground", "-o", text]
+    with subprocess.Popen(
+        command,
+        env=environment(api_key or service.api_key),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        folder = MountedFolder(path, state_dir, log_file, process, command)
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert "mounted on" in line, process.stderr.read() if process.stderr else line
+            yield folder
+        finally:
+            end(process, path)
+
+
+def end(process: subprocess.Popen[str], path: Path) -> None:
+    """Take a mount down whatever state it is in."""
+    subprocess.run(["fusermount3", "-uz", str(path)], check=False, capture_output=True, timeout=10)
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    """Return whether a condition came true in time."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return condition()
