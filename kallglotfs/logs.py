@@ -17,7 +17,7 @@ from typing import TextIO
 SYSLOG = Path("/dev/log")
 
 _SECRETS = re.compile(
-    r"(?i)(\bsk_(?:live|test)_|\bbearer\s+|[?&;]\w*(?:sig|signature|token|credential|expires|policy|key)\w*=)"
+    r"(?i)(\bsk_(?:live|test)_|\bbearer\s+|[?&;][\w-]*(?:sig|signature|token|credential|expires|policy|key)[\w-]*=)"
     r"[^\s&'\"<>)\]}]+"
 )
 
@@ -49,10 +49,9 @@ def configure(level: str, log_file: Path | None, stderr: TextIO | None) -> None:
     handler: logging.Handler
     layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     if log_file is not None:
-        descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        handler = logging.StreamHandler(
-            os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
-        )
+        # Made private before anything is written to it.
+        os.close(os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        handler = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
     elif stderr is not None:
         handler = logging.StreamHandler(stderr)
     elif SYSLOG.exists():

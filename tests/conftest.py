@@ -91,7 +91,9 @@ def mount(service: DemoServer, tmp_path: Path) -> Iterator[Callable[..., Mounted
     with contextlib.ExitStack() as stack:
         count = 0
 
-        def make(*, state_dir: Path | None = None, api_key: str | None = None, **options: object) -> MountedFolder:
+        def make(
+            *, state_dir: Path | None = None, api_key: str | None = None, **options: object
+        ) -> MountedFolder:
             nonlocal count
             count += 1
             folder = stack.enter_context(

@@ -2,53 +2,28 @@
 
 Users: the mount's catalog, and `kallglotfs add` in another process on the same file.
 
-Threading: one connection per thread, all closed by `close`. Processes share the file by WAL; a writer
-waits up to five seconds for another.
+Threading: any thread, any time; see `database.py`, which also says what becomes of a damaged file.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
 import re
-import sqlite3
-import stat
-import threading
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from kallglotfs.errors import ConfigError, SystemFault
+from kallglotfs.catalog.database import Database
 from kallglotfs.model import Delivery, Recording, Rendition, RenditionFacts, Status, Validator
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from kallglotfs.clock import Clock
 
-log = logging.getLogger(__name__)
-
-#: Schema version, kept in `user_version`.
-VERSION = 1
-#: Seconds to wait for another process's write.
-BUSY = 5.0
 #: Recordings read at once by a listing: no cursor stays open between pages.
 PAGE = 1000
-
-_SCHEMA = """
-CREATE TABLE recordings (
-    id TEXT PRIMARY KEY, session_id TEXT, channel TEXT, duration REAL,
-    status TEXT NOT NULL, format TEXT NOT NULL, size INTEGER, sample_rate INTEGER, bit_depth INTEGER,
-    created_at REAL, expires_at REAL, delivery TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX recordings_status ON recordings (status, id);
-CREATE TABLE renditions (
-    recording_id TEXT, format TEXT, rate INTEGER, size INTEGER NOT NULL, etag TEXT, modified REAL NOT NULL,
-    PRIMARY KEY (recording_id, format, rate)
-) WITHOUT ROWID;
-"""
 
 _COLUMNS = (
     "id",
@@ -74,6 +49,7 @@ ON CONFLICT (id) DO UPDATE SET {
 }, delivery = CASE excluded.delivery WHEN '{Delivery.UNKNOWN}' THEN delivery ELSE excluded.delivery END
 """  # noqa: S608 - built of our own column names
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM recordings"  # noqa: S608 - the same
+_OF_RENDITION = "WHERE recording_id = ? AND format = ? AND rate = ?"
 
 
 def catalog_path(state_dir: Path, profile: str, api_url: str) -> Path:
@@ -91,6 +67,8 @@ def catalog_path(state_dir: Path, profile: str, api_url: str) -> Path:
 class CatalogStore:
     """Recordings and what the storage confirmed of their renditions.
 
+    Reading never fails: a file that cannot be read knows nothing.
+
     Args:
         path: the database file; its directory is made 0700, itself 0600.
         clock: names a damaged file that is moved aside.
@@ -100,29 +78,12 @@ class CatalogStore:
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        self._path = path
-        self._local = threading.local()
-        self._lock = threading.Lock()
-        self._connections: list[sqlite3.Connection] = []
-        _prepare(path)
-        try:
-            self._create()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise ConfigError(f"state_dir: {path}: {error}") from None
-            self.close()
-            aside = path.with_name(f"{path.name}.corrupt-{int(clock.wall())}")
-            log.warning("the catalog %s is damaged (%s): moved to %s, starting anew", path, error, aside.name)
-            path.rename(aside)
-            for suffix in ("-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            _prepare(path)
-            self._create()
+        self._database = Database(path, clock)
 
     def recording(self, recording_id: str) -> Recording | None:
         """Return a recording, None when it was never seen."""
-        row = self._one(f"{_SELECT} WHERE id = ?", (recording_id,))
-        return None if row is None else _recording(row)
+        rows = self._database.rows(f"{_SELECT} WHERE id = ?", (recording_id,))
+        return _recording(rows[0]) if rows else None
 
     def save(self, recordings: Iterable[Recording]) -> int:
         """Add or update recordings; what a new value leaves out is kept.
@@ -133,14 +94,19 @@ class CatalogStore:
         Raises:
             SystemFault: the file cannot be written.
         """
-        rows = [_row(recording) for recording in recordings]
-        with self._writing() as connection:
+        rows = {recording.id: _row(recording) for recording in recordings}
+        if not rows:
+            return 0
+
+        def work(connection: sqlite3.Connection) -> int:
             known = sum(
-                connection.execute("SELECT 1 FROM recordings WHERE id = ?", row[:1]).fetchone() is not None
-                for row in rows
+                connection.execute("SELECT 1 FROM recordings WHERE id = ?", (key,)).fetchone() is not None
+                for key in rows
             )
-            connection.executemany(_UPSERT, rows)
-        return len(rows) - known
+            connection.executemany(_UPSERT, rows.values())
+            return len(rows) - known
+
+        return self._database.write(work)
 
     def forget(self, recording_id: str) -> None:
         """Remove a recording and its facts.
@@ -148,9 +114,12 @@ class CatalogStore:
         Raises:
             SystemFault: the file cannot be written.
         """
-        with self._writing() as connection:
+
+        def work(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM recordings WHERE id = ?", (recording_id,))
             connection.execute("DELETE FROM renditions WHERE recording_id = ?", (recording_id,))
+
+        self._database.write(work)
 
     def listed(self, now: float) -> Iterator[Recording]:
         """Stream the ready, unexpired recordings by id.
@@ -160,7 +129,7 @@ class CatalogStore:
         """
         after = ""
         while True:
-            rows = self._all(
+            rows = self._database.rows(
                 f"{_SELECT} WHERE status = ? AND id > ? AND (expires_at IS NULL OR expires_at > ?) "
                 "ORDER BY id LIMIT ?",
                 (Status.READY.value, after, now, PAGE),
@@ -172,24 +141,30 @@ class CatalogStore:
 
     def count(self, now: float) -> int:
         """Return how many recordings `listed` gives."""
-        row = self._one(
+        rows = self._database.rows(
             "SELECT count(*) FROM recordings WHERE status = ? AND (expires_at IS NULL OR expires_at > ?)",
             (Status.READY.value, now),
         )
-        return int(row[0]) if row else 0
+        return int(rows[0][0]) if rows else 0
 
     def total_bytes(self) -> int:
         """Return the bytes of all known native recordings."""
-        row = self._one("SELECT coalesce(sum(size), 0) FROM recordings", ())
-        return int(row[0]) if row else 0
+        rows = self._database.rows("SELECT coalesce(sum(size), 0) FROM recordings")
+        return int(rows[0][0]) if rows else 0
+
+    def processing(self) -> list[str]:
+        """Return the ids of the recordings that were still being processed."""
+        rows = self._database.rows(
+            "SELECT id FROM recordings WHERE status = ? ORDER BY id", (Status.PROCESSING.value,)
+        )
+        return [row[0] for row in rows]
 
     def facts(self, rendition: Rendition) -> RenditionFacts | None:
         """Return what the storage confirmed of a rendition."""
-        row = self._one(
-            "SELECT size, etag, modified FROM renditions WHERE recording_id = ? AND format = ? AND rate = ?",
-            (rendition.recording_id, rendition.format, rendition.rate),
+        rows = self._database.rows(
+            f"SELECT size, etag, modified FROM renditions {_OF_RENDITION}", _key(rendition)
         )
-        return None if row is None else RenditionFacts(Validator(row[0], row[1]), row[2])
+        return RenditionFacts(Validator(rows[0][0], rows[0][1]), rows[0][2]) if rows else None
 
     def save_facts(self, rendition: Rendition, facts: RenditionFacts) -> None:
         """Keep what the storage confirmed.
@@ -197,18 +172,12 @@ class CatalogStore:
         Raises:
             SystemFault: the file cannot be written.
         """
-        with self._writing() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO renditions VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    rendition.recording_id,
-                    rendition.format,
-                    rendition.rate,
-                    facts.validator.size,
-                    facts.validator.etag,
-                    facts.modified,
-                ),
+        row = (*_key(rendition), facts.validator.size, facts.validator.etag, facts.modified)
+        self._database.write(
+            lambda connection: connection.execute(
+                "INSERT OR REPLACE INTO renditions VALUES (?, ?, ?, ?, ?, ?)", row
             )
+        )
 
     def forget_facts(self, rendition: Rendition) -> None:
         """Forget what the storage confirmed.
@@ -216,85 +185,17 @@ class CatalogStore:
         Raises:
             SystemFault: the file cannot be written.
         """
-        with self._writing() as connection:
-            connection.execute(
-                "DELETE FROM renditions WHERE recording_id = ? AND format = ? AND rate = ?",
-                (rendition.recording_id, rendition.format, rendition.rate),
-            )
+        self._database.write(
+            lambda connection: connection.execute(f"DELETE FROM renditions {_OF_RENDITION}", _key(rendition))
+        )
 
     def close(self) -> None:
-        """Close every thread's connection."""
-        with self._lock:
-            connections, self._connections = self._connections, []
-        for connection in connections:
-            connection.close()
-        self._local = threading.local()
-
-    def _create(self) -> None:
-        connection = self._connection()
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            self.close()
-            raise ConfigError(f"{self._path}: written by a newer kallglotfs; use that, or another state_dir")
-        if version == 0:
-            with connection:
-                connection.execute("BEGIN IMMEDIATE")
-                # Another process may have been faster.
-                if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-                    for statement in _SCHEMA.split(";\n"):
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA user_version = {VERSION}")
-
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            # Closed by close(), which another thread calls.
-            connection = sqlite3.connect(
-                self._path, timeout=BUSY, check_same_thread=False, isolation_level=None
-            )
-            with self._lock:
-                self._connections.append(connection)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            self._local.connection = connection
-        return connection
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        try:
-            connection = self._connection()
-            with connection:
-                connection.execute("BEGIN IMMEDIATE")
-                yield connection
-        except sqlite3.Error as error:
-            raise SystemFault(f"{self._path.name}: {error}") from None
-
-    def _one(self, query: str, values: tuple[object, ...]) -> tuple[Any, ...] | None:
-        rows = self._all(query, values)
-        return rows[0] if rows else None
-
-    def _all(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
-        """Return rows; a file that cannot be read knows nothing."""
-        try:
-            return self._connection().execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            log.warning("the catalog cannot be read: %s", error)
-            return []
+        """Close the file. Reading gives nothing after it, and writing is refused."""
+        self._database.close()
 
 
-def _prepare(path: Path) -> None:
-    """Make directory and file private, refusing what is not ours."""
-    folder = path.parent
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise ConfigError(f"state_dir: {folder}: must be a directory of your own")
-        # SQLite gives -wal and -shm the same mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-        path.chmod(0o600)
-    except OSError as error:
-        raise ConfigError(f"state_dir: {error.filename or folder}: {error.strerror}") from None
+def _key(rendition: Rendition) -> tuple[str, str, int]:
+    return (rendition.recording_id, rendition.format, rendition.rate)
 
 
 def _row(recording: Recording) -> tuple[object, ...]:

@@ -1,0 +1,271 @@
+"""The catalog's SQLite file: kept private, shared by threads and processes, replaced when damaged.
+
+User: `store.py`, which says what stands in the tables.
+
+Threading: connections are pooled, and each is used by one thread at a time. They are not kept in
+`threading.local`: ctypes gives a thread of libfuse a new Python thread state at every callback
+(measured: 300 calls, 300 sets of locals), so each callback would open a connection for good.
+`_lock` is a leaf; `_replacing` is held while a damaged file is replaced. Processes share the file by WAL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import stat
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from kallglotfs.errors import ConfigError, SystemFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from kallglotfs.clock import Clock
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+#: Schema version, kept in `user_version`; version 0 is a new file.
+VERSION = 1
+#: Seconds to wait for another process's write.
+BUSY = 5.0
+
+# The index holds all that `listed` and `count` filter and sort by. `expires_at` comes behind `id`: in front
+# of it, a range of it would spoil the order by id that pages need.
+_SCHEMA = """
+CREATE TABLE recordings (
+    id TEXT PRIMARY KEY, session_id TEXT, channel TEXT, duration REAL,
+    status TEXT NOT NULL, format TEXT NOT NULL, size INTEGER, sample_rate INTEGER, bit_depth INTEGER,
+    created_at REAL, expires_at REAL, delivery TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX recordings_status ON recordings (status, id, expires_at);
+CREATE TABLE renditions (
+    recording_id TEXT, format TEXT, rate INTEGER, size INTEGER NOT NULL, etag TEXT, modified REAL NOT NULL,
+    PRIMARY KEY (recording_id, format, rate)
+) WITHOUT ROWID;
+"""
+_PROBES = ("SELECT 1 FROM recordings LIMIT 1", "SELECT 1 FROM renditions LIMIT 1")
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+# What a statement of ours fails with where a table is not what it should be; tested for when opening only.
+_FOREIGN = (*_DAMAGE, sqlite3.SQLITE_ERROR)
+
+
+class Database:
+    """Runs statements on the catalog's file.
+
+    Args:
+        path: the file; its directory is made 0700, itself 0600.
+        clock: names a damaged file that is moved aside.
+
+    Raises:
+        ConfigError: the directory or the file cannot be used, or a newer version wrote it.
+    """
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._replacing = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        #: Grows when the file is replaced; connections of an earlier one are not used again.
+        self._generation = 0
+        self._closed = False
+        self._unreadable = False
+        self._inode = make_private(path)
+        try:
+            self._migrate()
+        except sqlite3.Error as error:
+            try:
+                if _code(error) not in _FOREIGN:
+                    raise
+                self._start_anew(error, self._generation)
+            except (sqlite3.Error, OSError) as final:
+                self.close()
+                raise ConfigError(f"state_dir: {path}: {final}") from None
+        except ConfigError:
+            self.close()
+            raise
+
+    def rows(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query; a file that cannot be read knows nothing, which is logged once."""
+        generation = self._generation
+        try:
+            with self._connection() as connection:
+                found = connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            if not self._closed:
+                if not self._unreadable:
+                    log.warning("the catalog cannot be read: %s", error)
+                self._unreadable = True
+                with contextlib.suppress(sqlite3.Error, OSError, ConfigError):
+                    self._mend(error, generation)
+            return []
+        self._unreadable = False
+        return found
+
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in a transaction of its own.
+
+        Args:
+            work: may be run a second time, on a fresh file, where the first shows that the file is damaged.
+
+        Returns:
+            What `work` returns.
+
+        Raises:
+            SystemFault: the file cannot be written (full, read-only, locked for too long), or a value cannot
+                be stored.
+        """
+        try:
+            generation = self._generation
+            try:
+                return self._transact(work)
+            except sqlite3.Error as error:
+                if not self._mend(error, generation):
+                    raise
+            return self._transact(work)
+        except (sqlite3.Error, OSError, ConfigError) as error:
+            raise SystemFault(f"{self._path.name}: {error}") from None
+        except (OverflowError, UnicodeEncodeError) as error:
+            # A service may send any number and any text.
+            raise SystemFault(
+                f"{self._path.name}: a value cannot be stored ({type(error).__name__})"
+            ) from None
+
+    def close(self) -> None:
+        """Close the file; a connection in use is closed when its thread is done with it."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with self._connection() as connection, connection:
+            # Immediate: a transaction that begins by reading cannot wait for its turn to write.
+            connection.execute("BEGIN IMMEDIATE")
+            return work(connection)
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            if self._closed:
+                raise sqlite3.ProgrammingError("the catalog is closed")
+            connection = self._idle.pop() if self._idle else None
+            generation = self._generation
+        if connection is None:
+            connection = self._connect()
+        try:
+            yield connection
+        finally:
+            with self._lock:
+                keep = not self._closed and generation == self._generation
+                if keep:
+                    self._idle.append(connection)
+            if not keep:
+                connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=BUSY, check_same_thread=False, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def _migrate(self) -> None:
+        """Bring the schema up to date and look at every table once."""
+        with self._connection() as connection:
+            if _version(connection) == 0:
+                with connection:
+                    connection.execute("BEGIN IMMEDIATE")
+                    if _version(connection) == 0:  # else another process was faster
+                        for statement in _SCHEMA.split(";\n"):
+                            connection.execute(statement)
+                        connection.execute(f"PRAGMA user_version = {VERSION}")
+            if _version(connection) > VERSION:
+                raise ConfigError(
+                    f"{self._path}: written by a newer kallglotfs; use that, or another state_dir"
+                )
+            for probe in _PROBES:
+                connection.execute(probe).fetchall()
+
+    def _mend(self, error: sqlite3.Error, generation: int) -> bool:
+        """Replace the file where `error` says that it is damaged; tell whether it did."""
+        if _code(error) not in _DAMAGE:
+            return False
+        self._start_anew(error, generation)
+        return True
+
+    def _start_anew(self, error: sqlite3.Error, generation: int) -> None:
+        with self._replacing:
+            with self._lock:
+                if generation != self._generation:
+                    return  # another thread was faster
+                self._generation += 1
+                idle, self._idle = self._idle, []
+            for connection in idle:
+                connection.close()
+            # Another process may have been faster: its new file is not ours to move.
+            if self._path.exists() and self._path.stat().st_ino == self._inode:
+                self._move_aside(error)
+            self._inode = make_private(self._path)
+            self._migrate()
+
+    def _move_aside(self, error: sqlite3.Error) -> None:
+        aside = self._path.with_name(f"{self._path.name}.corrupt-{int(self._clock.wall())}")
+        log.warning(
+            "the catalog %s is damaged (%s): moved to %s, starting anew", self._path, error, aside.name
+        )
+        self._path.replace(aside)
+        for suffix in ("-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+
+
+def make_private(path: Path) -> int:
+    """Make a file and its directory private, refusing what is not ours.
+
+    A file that exists is not opened: closing it would drop the locks that SQLite holds on it in this
+    process (fcntl(2), "Advisory record locking").
+
+    Returns:
+        The file's inode number.
+
+    Raises:
+        ConfigError: the directory is a link, another user's or open to everybody, or cannot be made.
+    """
+    folder = path.parent
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise ConfigError(f"state_dir: {folder}: must be a directory of your own, and no link")
+        if found.st_mode & stat.S_IWOTH:
+            raise ConfigError(f"state_dir: {folder}: everybody may write to it; run chmod 700 {folder}")
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            raise ConfigError(f"state_dir: {path}: must be a file of your own")
+        # SQLite gives -wal and -shm the same mode.
+        if stat.S_IMODE(found.st_mode) != 0o600:  # noqa: PLR2004 - read and write for the owner
+            path.chmod(0o600)
+    except OSError as error:
+        raise ConfigError(f"state_dir: {error.filename or folder}: {error.strerror}") from None
+    return found.st_ino
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code; errors of the module itself have none."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

@@ -1,0 +1,211 @@
+"""The block cache and its extents: exact bytes, one fetch per block, whatever the network does."""
+
+from __future__ import annotations
+
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fakes import FakeStorage, NoSleep
+from kallglotfs.clock import Clock
+from kallglotfs.content.cache import BlockCache
+from kallglotfs.content.extent import BLOCK
+from kallglotfs.content.reader import Content, Reader
+from kallglotfs.errors import BadResponse, ContentChanged, NotPermitted, TimedOut
+from kallglotfs.model import Rendition, Validator
+from kallglotfs.patience import Patience
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+RENDITION = Rendition("rec_1", "mp3")
+MEBIBYTE = 1024 * 1024
+
+
+class Rig:
+    """A cache and a reader on a fake storage."""
+
+    def __init__(self, storage: FakeStorage, capacity: int, timeout: float) -> None:
+        self.storage = storage
+        self.clock = NoSleep()
+        self.timeout = timeout
+        self.demand = ThreadPoolExecutor(32)
+        self.ahead = ThreadPoolExecutor(4)
+        self.cache = BlockCache(capacity, storage, self.demand, self.ahead, self.clock, timeout)
+        self.reader = Reader(self.cache, 4, capacity // 2)
+
+    def patience(self) -> Patience:
+        return Patience(Clock(), self.timeout, lambda: False)
+
+    def open(self) -> Content:
+        return Content(RENDITION, self.cache.contact(RENDITION, self.patience()).validator)
+
+    def read(self, content: Content, offset: int, length: int) -> bytes:
+        return self.reader.read(content, offset, length, self.patience())
+
+    def fetched(self) -> int:
+        """Return the bytes asked of the storage."""
+        size = len(self.storage.content)
+        return sum(min(stop, size) - start for start, stop in self.storage.opened)
+
+
+@pytest.fixture
+def rig() -> Iterator[Callable[..., Rig]]:
+    """Make rigs, and end their threads."""
+    made: list[Rig] = []
+
+    def make(storage: FakeStorage, capacity: int = 64 * MEBIBYTE, timeout: float = 5) -> Rig:
+        made.append(Rig(storage, capacity, timeout))
+        return made[-1]
+
+    yield make
+    for each in made:
+        if each.storage.gate is not None:
+            each.storage.gate.set()
+        each.demand.shutdown()
+        each.ahead.shutdown()
+
+
+def content_of(size: int) -> bytes:
+    """Return bytes that differ at every offset."""
+    return random.Random(size).randbytes(size)
+
+
+@pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * MEBIBYTE + 17])
+def test_front_to_back_is_exact_and_no_byte_is_fetched_twice(rig: Callable[..., Rig], size: int) -> None:
+    """At the edges of blocks as in the middle."""
+    made = rig(FakeStorage(content_of(size)))
+    content = made.open()
+    found = b"".join(made.read(content, at, 131_072) for at in range(0, size + 1, 131_072))
+    assert found == made.storage.content
+    assert made.fetched() == size
+
+
+def test_random_reads_are_exact(rig: Callable[..., Rig]) -> None:
+    """At any offset and length, past the end included."""
+    made = rig(FakeStorage(content_of(5_000_000)))
+    content = made.open()
+    dice = random.Random(1)
+    for _ in range(200):
+        offset, length = dice.randrange(5_100_000), dice.randrange(1, 1_500_000)
+        assert made.read(content, offset, length) == made.storage.content[offset : offset + length]
+
+
+def test_sixteen_readers_at_once_fetch_each_byte_once(rig: Callable[..., Rig]) -> None:
+    """Single flight per block."""
+    made = rig(FakeStorage(content_of(4_000_000)))
+    content = made.open()
+
+    def whole(_: int) -> bytes:
+        return b"".join(made.read(content, at, 131_072) for at in range(0, 4_000_000, 131_072))
+
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(whole, range(16))) == {made.storage.content}
+    assert made.fetched() == 4_000_000
+
+
+@pytest.mark.parametrize("after", [0, 1, 100_001, BLOCK, 1_048_575])
+def test_a_broken_connection_is_resumed_where_it_broke(rig: Callable[..., Rig], after: int) -> None:
+    """The missing rest is fetched, the bytes are exact."""
+    made = rig(FakeStorage(content_of(1_048_576), breaks=[after, 0, 7]))
+    content = made.open()
+    assert made.read(content, 0, 1_048_576) == made.storage.content
+    assert [start for start, _ in made.storage.opened][:2] == [0, after]
+    assert made.storage.breaks == []
+
+
+def test_a_sender_without_ranges_is_read_once_for_all(rig: Callable[..., Rig]) -> None:
+    """Generation 2: one front-to-back stream, shared; a read of the tail waits for it."""
+    made = rig(FakeStorage(content_of(6_000_000), ranged=False, metered=True))
+    content = made.open()
+    with ThreadPoolExecutor(8) as pool:
+        parts = list(
+            pool.map(lambda at: made.read(content, at, 750_000), reversed(range(0, 6_000_000, 750_000)))
+        )
+    assert b"".join(reversed(parts)) == made.storage.content
+    assert len(made.storage.opened) == 1
+
+
+def test_a_metered_sender_with_ranges_is_asked_again_only_for_a_far_seek(rig: Callable[..., Rig]) -> None:
+    """A request is dearer than bytes, but not than a hundred megabytes of them."""
+    gate = threading.Event()
+    made = rig(FakeStorage(content_of(20_000_000), metered=True, gate=gate))
+    with ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(made.open)
+        content = opening.result(5)
+        answer = pool.submit(made.read, content, 19_000_000, 1000)
+        gate.set()
+        assert answer.result(5) == made.storage.content[19_000_000:19_001_000]
+    assert [start for start, _ in made.storage.opened] == [0, 19_000_000 // BLOCK * BLOCK]
+
+
+def test_a_stream_waits_for_its_readers_and_memory_stays_bounded(rig: Callable[..., Rig]) -> None:
+    """A file larger than the cache, from a sender without ranges, still costs one request."""
+    made = rig(FakeStorage(content_of(12 * MEBIBYTE), ranged=False, metered=True), capacity=4 * MEBIBYTE)
+    content = made.open()
+    found = b"".join(made.read(content, at, 131_072) for at in range(0, 12 * MEBIBYTE, 131_072))
+    assert found == made.storage.content
+    assert len(made.storage.opened) == 1
+    assert made.cache._blocks.currsize <= 4 * MEBIBYTE
+
+
+def test_another_version_is_never_mixed_in(rig: Callable[..., Rig]) -> None:
+    """The pinned version's missing blocks are an error; kept ones stay good; a new open reads the new."""
+    made = rig(FakeStorage(content_of(8_000_000)))
+    old = made.storage.content
+    content = made.open()
+    assert made.read(content, 0, 1000) == old[:1000]
+    made.storage.content, made.storage.etag = content_of(8_000_001), '"v2"'
+    with pytest.raises(ContentChanged):
+        made.read(content, 6_000_000, 1000)
+    assert made.read(content, 0, 1000) == old[:1000]
+    fresh = made.open()
+    assert fresh.validator == Validator(8_000_001, '"v2"')
+    assert made.read(fresh, 6_000_000, 1000) == made.storage.content[6_000_000:6_001_000]
+
+
+def test_an_error_reaches_every_waiter_and_is_not_remembered(rig: Callable[..., Rig]) -> None:
+    """The next read tries again."""
+    made = rig(FakeStorage(content_of(3_000_000)))
+    content = made.open()
+    made.read(content, 0, 10)
+    made.storage.failures = [NotPermitted("no")]
+    with pytest.raises(NotPermitted):
+        made.read(content, 2_000_000, 10)
+    assert made.read(content, 2_000_000, 10) == made.storage.content[2_000_000:2_000_010]
+
+
+def test_a_fetch_that_is_stuck_times_out_and_does_not_block_later_readers(rig: Callable[..., Rig]) -> None:
+    """Recovery needs no remount."""
+    gate = threading.Event()
+    made = rig(FakeStorage(content_of(1000), gate=gate), timeout=0.3)
+    content = made.open()
+    with pytest.raises(TimedOut):
+        made.read(content, 0, 10)
+    made.storage.gate = None
+    assert made.read(content, 0, 10) == made.storage.content[:10]
+    gate.set()
+
+
+def test_an_unexpected_exception_is_told_as_a_bad_response(
+    rig: Callable[..., Rig], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody waits for ever, and the log has the traceback."""
+    made = rig(FakeStorage(b"x"))
+    made.storage.failures = [ZeroDivisionError("bug")]  # type: ignore[list-item]
+    with pytest.raises(BadResponse):
+        made.open()
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_memory_is_bounded_by_the_least_recently_used(rig: Callable[..., Rig]) -> None:
+    """Reading more than fits lets the oldest go, and reads it again exactly."""
+    made = rig(FakeStorage(content_of(6 * MEBIBYTE)), capacity=MEBIBYTE)
+    content = made.open()
+    for _ in range(2):
+        for at in range(0, 6 * MEBIBYTE, 200_000):
+            assert made.read(content, at, 200_000) == made.storage.content[at : at + 200_000]
+    assert made.cache._blocks.currsize <= MEBIBYTE

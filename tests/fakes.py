@@ -1,0 +1,111 @@
+"""Stand-ins for the world outside: time and the storage's bytes. Nothing of ours is replaced."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kallglotfs.clock import Clock
+from kallglotfs.errors import ContentChanged, KallglotError, ServiceFault
+from kallglotfs.model import Validator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kallglotfs.clock import Deadline
+    from kallglotfs.model import Rendition
+
+
+class FakeClock(Clock):
+    """A clock that moves only when something sleeps or a test says so."""
+
+    def __init__(self) -> None:
+        self.time = 1_000_000.0
+        self.epoch = 1_700_000_000.0
+        self.slept: list[float] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def wall(self) -> float:
+        return self.epoch + self.time - 1_000_000.0
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.time += seconds
+
+    def jitter(self) -> float:
+        return 1.0
+
+
+class NoSleep(Clock):
+    """The real clock, whose pauses take no time."""
+
+    def sleep(self, seconds: float) -> None:
+        del seconds
+
+
+@dataclass
+class FakeBody:
+    """What an opened range yields."""
+
+    content: bytes
+    start: int
+    stop: int
+    validator: Validator
+    ranged: bool = True
+    metered: bool = False
+    modified: float | None = 1000.0
+    break_after: int | None = None
+    gate: threading.Event | None = None
+    closed: bool = False
+
+    def pieces(self, deadline: Deadline) -> Iterator[bytes]:
+        sent = 0
+        for at in range(self.start, self.stop, 100_000):
+            if self.gate is not None:
+                self.gate.wait(10)
+            piece = self.content[at : min(at + 100_000, self.stop)]
+            if self.break_after is not None and sent + len(piece) > self.break_after:
+                yield piece[: self.break_after - sent]
+                raise ServiceFault("the connection broke")
+            sent += len(piece)
+            yield piece
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class FakeStorage:
+    """Bytes behind a network that can break, stall, change its mind or know no ranges."""
+
+    content: bytes
+    etag: str | None = '"v1"'
+    ranged: bool = True
+    metered: bool = False
+    breaks: list[int] = field(default_factory=list)
+    failures: list[KallglotError] = field(default_factory=list)
+    gate: threading.Event | None = None
+    opened: list[tuple[int, int]] = field(default_factory=list)
+
+    def open(
+        self, rendition: Rendition, start: int, stop: int, expected: Validator | None, deadline: Deadline
+    ) -> FakeBody:
+        self.opened.append((start, stop))
+        if self.failures:
+            raise self.failures.pop(0)
+        found = Validator(len(self.content), self.etag)
+        if expected is not None and not expected.accepts(found):
+            raise ContentChanged("another version")
+        return FakeBody(
+            self.content,
+            start if self.ranged else 0,
+            len(self.content) if self.metered or not self.ranged else min(stop, len(self.content)),
+            expected or found,
+            ranged=self.ranged,
+            metered=self.metered,
+            break_after=self.breaks.pop(0) if self.breaks else None,
+            gate=self.gate,
+        )

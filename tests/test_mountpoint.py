@@ -1,0 +1,51 @@
+"""Is this a place to mount on?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kallglotfs.errors import MountError
+from kallglotfs.mountpoint import check_mount_point, mounted_at
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_directory_is_fine(tmp_path: Path) -> None:
+    """Empty or not."""
+    check_mount_point(str(tmp_path))
+
+
+def test_a_missing_one_is_told_with_the_way_to_make_it(tmp_path: Path) -> None:
+    """One line that says what to do."""
+    with pytest.raises(MountError, match="mkdir -p"):
+        check_mount_point(str(tmp_path / "none"))
+
+
+def test_a_file_is_refused(tmp_path: Path) -> None:
+    """A file cannot be mounted on."""
+    (tmp_path / "file").touch()
+    with pytest.raises(MountError, match="not a directory"):
+        check_mount_point(str(tmp_path / "file"))
+
+
+def test_a_mount_point_in_use_is_refused() -> None:
+    """/proc is one on every Linux."""
+    with pytest.raises(MountError, match="in use"):
+        check_mount_point("/proc")
+
+
+def test_the_topmost_mount_is_found_and_names_are_unescaped(tmp_path: Path) -> None:
+    """Format of proc(5)."""
+    info = tmp_path / "mountinfo"
+    info.write_text(
+        "1 0 0:1 / /a\\040b rw - ext4 /dev/x rw\n"
+        "2 0 0:2 / /a\\040b ro shared:1 - fuse.kallglotfs acme ro\n"
+        "3 0 0:3 / /a rw - tmpfs none rw\n"
+    )
+    found = mounted_at("/a b", info)
+    assert found is not None
+    assert (found.kind, found.source) == ("fuse.kallglotfs", "acme")
+    assert mounted_at("/b", info) is None
