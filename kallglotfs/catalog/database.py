@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sqlite3
-import stat
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from kallglotfs.catalog.private_file import make_private
 from kallglotfs.errors import ConfigError, SystemFault
 
 if TYPE_CHECKING:
@@ -171,7 +170,14 @@ class Database:
                 connection.close()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=BUSY, check_same_thread=False, isolation_level=None)
+        # Not "rwc": SQLite would make a file that is gone anew, readable to others and without tables.
+        connection = sqlite3.connect(
+            f"{self._path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=BUSY,
+            check_same_thread=False,
+            isolation_level=None,
+        )
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -227,39 +233,6 @@ class Database:
         self._path.replace(aside)
         for suffix in ("-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-
-
-def make_private(path: Path) -> int:
-    """Make a file and its directory private, refusing what is not ours.
-
-    A file that exists is not opened: closing it would drop the locks that SQLite holds on it in this
-    process (fcntl(2), "Advisory record locking").
-
-    Returns:
-        The file's inode number.
-
-    Raises:
-        ConfigError: the directory is a link, another user's or open to everybody, or cannot be made.
-    """
-    folder = path.parent
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise ConfigError(f"state_dir: {folder}: must be a directory of your own, and no link")
-        if found.st_mode & stat.S_IWOTH:
-            raise ConfigError(f"state_dir: {folder}: everybody may write to it; run chmod 700 {folder}")
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        found = path.lstat()
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-            raise ConfigError(f"state_dir: {path}: must be a file of your own")
-        # SQLite gives -wal and -shm the same mode.
-        if stat.S_IMODE(found.st_mode) != 0o600:  # noqa: PLR2004 - read and write for the owner
-            path.chmod(0o600)
-    except OSError as error:
-        raise ConfigError(f"state_dir: {error.filename or folder}: {error.strerror}") from None
-    return found.st_ino
 
 
 def _version(connection: sqlite3.Connection) -> int:

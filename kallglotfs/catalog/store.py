@@ -49,7 +49,6 @@ ON CONFLICT (id) DO UPDATE SET {
 }, delivery = CASE excluded.delivery WHEN '{Delivery.UNKNOWN}' THEN delivery ELSE excluded.delivery END
 """  # noqa: S608 - built of our own column names
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM recordings"  # noqa: S608 - the same
-_OF_RENDITION = "WHERE recording_id = ? AND format = ? AND rate = ?"
 
 
 def catalog_path(state_dir: Path, profile: str, api_url: str) -> Path:
@@ -61,7 +60,10 @@ def catalog_path(state_dir: Path, profile: str, api_url: str) -> Path:
         api_url: the service.
     """
     safe = re.sub(r"[^A-Za-z0-9_-]", "_", profile)[:64]
-    return state_dir / f"{safe}-{sha256(api_url.encode()).hexdigest()[:8]}.sqlite"
+    # A name that had to be changed may have become another profile's, so it is told apart by the digest.
+    told_apart = api_url if safe == profile else f"{profile}\0{api_url}"
+    digest = sha256(told_apart.encode(errors="surrogateescape")).hexdigest()[:8]
+    return state_dir / f"{safe}-{digest}.sqlite"
 
 
 class CatalogStore:
@@ -94,17 +96,18 @@ class CatalogStore:
         Raises:
             SystemFault: the file cannot be written.
         """
-        rows = {recording.id: _row(recording) for recording in recordings}
+        rows = [_row(recording) for recording in recordings]
+        keys = {row[0] for row in rows}
         if not rows:
             return 0
 
         def work(connection: sqlite3.Connection) -> int:
             known = sum(
                 connection.execute("SELECT 1 FROM recordings WHERE id = ?", (key,)).fetchone() is not None
-                for key in rows
+                for key in keys
             )
-            connection.executemany(_UPSERT, rows.values())
-            return len(rows) - known
+            connection.executemany(_UPSERT, rows)
+            return len(keys) - known
 
         return self._database.write(work)
 
@@ -162,7 +165,8 @@ class CatalogStore:
     def facts(self, rendition: Rendition) -> RenditionFacts | None:
         """Return what the storage confirmed of a rendition."""
         rows = self._database.rows(
-            f"SELECT size, etag, modified FROM renditions {_OF_RENDITION}", _key(rendition)
+            "SELECT size, etag, modified FROM renditions WHERE recording_id = ? AND format = ? AND rate = ?",
+            _key(rendition),
         )
         return RenditionFacts(Validator(rows[0][0], rows[0][1]), rows[0][2]) if rows else None
 
@@ -186,7 +190,9 @@ class CatalogStore:
             SystemFault: the file cannot be written.
         """
         self._database.write(
-            lambda connection: connection.execute(f"DELETE FROM renditions {_OF_RENDITION}", _key(rendition))
+            lambda connection: connection.execute(
+                "DELETE FROM renditions WHERE recording_id = ? AND format = ? AND rate = ?", _key(rendition)
+            )
         )
 
     def close(self) -> None:

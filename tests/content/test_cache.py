@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -137,6 +138,8 @@ def test_a_metered_sender_with_ranges_is_asked_again_only_for_a_far_seek(rig: Ca
         opening = pool.submit(made.open)
         content = opening.result(5)
         answer = pool.submit(made.read, content, 19_000_000, 1000)
+        while len(made.storage.opened) < 2 and not answer.done():
+            time.sleep(0.01)
         gate.set()
         assert answer.result(5) == made.storage.content[19_000_000:19_001_000]
     assert [start for start, _ in made.storage.opened] == [0, 19_000_000 // BLOCK * BLOCK]

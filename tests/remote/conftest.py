@@ -1,0 +1,60 @@
+"""The remote parts, wired as a mount wires them, against servers that a test scripts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fakes import NoSleep
+from kallglotfs.clock import Deadline
+from kallglotfs.model import Recording, Secret
+from kallglotfs.remote.api import Api
+from kallglotfs.remote.api_session import ApiSession
+from kallglotfs.remote.budget import Budget
+from kallglotfs.remote.keys import ApiKey
+from kallglotfs.remote.leases import LeaseBroker
+from kallglotfs.remote.service import KallglotService
+from kallglotfs.remote.storage import Storage
+from kallglotfs.remote.transport import Transport
+from scripted import Scripted, scripted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Wired:
+    """API, broker, service and storage on two scripted origins."""
+
+    def __init__(self, api: Scripted, storage: Scripted) -> None:
+        self.api_server = api
+        self.storage_server = storage
+        self.clock = NoSleep()
+        self.key = "sk_test_good"
+        self.known: dict[str, Recording] = {}
+        self.session = ApiSession(
+            f"{api.origin}/v1",
+            Transport("test", proxy_credentials=True),
+            ApiKey(lambda: Secret(self.key), self.clock),
+            Budget(self.clock, 90),
+            self.clock,
+        )
+        self.api = Api(self.session, self.clock)
+        self.broker = LeaseBroker(
+            lambda rendition, deadline: self.service.lease(rendition, deadline), self.clock
+        )
+        self.service = KallglotService(self.api, self.broker.offer, self.known.get)
+        self.storage = Storage(
+            self.broker, Transport("test", proxy_credentials=False), self.session, self.clock
+        )
+
+    def deadline(self, seconds: float = 5) -> Deadline:
+        """Return a deadline on the real clock."""
+        return Deadline(self.clock, seconds)
+
+
+@pytest.fixture
+def wired() -> Iterator[Wired]:
+    """Both origins, up for one test."""
+    with scripted() as api, scripted() as storage:
+        yield Wired(api, storage)
