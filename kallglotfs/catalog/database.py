@@ -77,15 +77,7 @@ class Database:
         self._unreadable = False
         self._inode = make_private(path)
         try:
-            self._migrate()
-        except sqlite3.Error as error:
-            try:
-                if _code(error) not in _FOREIGN:
-                    raise
-                self._start_anew(error, self._generation)
-            except (sqlite3.Error, OSError) as final:
-                self.close()
-                raise ConfigError(f"state_dir: {path}: {final}") from None
+            self._open()
         except ConfigError:
             self.close()
             raise
@@ -143,6 +135,17 @@ class Database:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+    def _open(self) -> None:
+        try:
+            try:
+                self._migrate()
+            except sqlite3.Error as error:
+                if _code(error) not in _FOREIGN:
+                    raise
+                self._start_anew(error, self._generation)
+        except (sqlite3.Error, OSError) as error:
+            raise ConfigError(f"state_dir: {self._path}: {error}") from None
 
     def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._connection() as connection, connection:

@@ -270,3 +270,29 @@ def test_a_catalog_that_stays_locked_is_a_fault(path: Path, monkeypatch: pytest.
         with pytest.raises(SystemFault, match="locked"):
             store.save([Recording("rec_1")])
         assert store.count(NOW) == 0
+
+
+def test_a_catalog_that_cannot_be_opened_now_is_refused_and_left_alone(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that another process holds is in use, not damaged: it is not moved aside."""
+    monkeypatch.setattr("kallglotfs.catalog.database.BUSY", 0.05)
+    path.parent.mkdir(mode=0o700)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert refusal(path) == f"state_dir: {path}: database is locked"
+    assert [file.name for file in path.parent.iterdir()] == ["default.sqlite"]
+
+
+def test_a_damaged_catalog_that_cannot_be_moved_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the damaged file cannot be put aside, one line says so."""
+    path.parent.mkdir(mode=0o700)
+    path.write_bytes(b"not a database " * 1000)
+
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(type(path), "replace", refuse)
+    assert refusal(path) == f"state_dir: {path}: [Errno 30] Read-only file system"
