@@ -18,8 +18,12 @@ from kallglotfs.demo.ratelimit import RateLimit
 from kallglotfs.demo.renditions import GENERATION_2_FORMAT, GENERATION_2_RATE, Renditions, Version
 from kallglotfs.demo.requestlog import RequestLog
 from kallglotfs.demo.signing import Signer
+from kallglotfs.demo.sources import Noise
+from kallglotfs.model import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kallglotfs.demo.knobs import Knobs
 
 _CONVERTERS = 2
@@ -82,6 +86,50 @@ class Service:
         if row is None or row.expires_at is None:
             return row
         return row if datetime.fromtimestamp(self.now(), UTC) < row.expires_at else None
+
+    def add_noise(
+        self,
+        recording_id: str,
+        size: int,
+        *,
+        format: str = "mp3",  # noqa: A002 - the API's own word
+        sizes: Mapping[str, int] | None = None,
+        session_id: str | None = None,
+        status: str = "ready",
+        channel: str = "mixed",
+        duration: float = 60.0,
+        created_at: datetime | None = None,
+        expires_at: datetime | None = None,
+    ) -> DemoRecording:
+        """Add a recording of random but reproducible bytes, for tests and benchmarks.
+
+        Args:
+            recording_id: its id; one that is there is replaced.
+            size: bytes of every format that `sizes` does not name.
+            format: the native format.
+            sizes: format to bytes.
+            session_id: None for a session of its own.
+            status: processing, ready or failed.
+            channel: agent, customer or mixed.
+            duration: seconds.
+            created_at: aware time; None for 1 March 2026.
+            expires_at: end of retention, aware; None for never.
+        """
+        moment = created_at or datetime(2026, 3, 1, tzinfo=UTC)
+        row = DemoRecording(
+            id=recording_id,
+            session_id=session_id or recording_id.replace("rec_", "sess_"),
+            source=Noise(recording_id, size, sizes or {}),
+            channel=channel,
+            status=Status(status),
+            format=format,
+            duration=duration,
+            created_at=moment,
+            modified=moment,
+            expires_at=expires_at,
+        )
+        self.library.add(row)
+        return row
 
     def version(self, row: DemoRecording, audio_format: str | None = None, rate: int = 0) -> Version:
         """Return what stands for a recording in this generation.
