@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from kallglotfs.errors import ContentChanged, KallglotError, ServiceFault
 from kallglotfs.model import Validator
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator
 
     from kallglotfs.clock import Deadline

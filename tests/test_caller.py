@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from kallglotfs.caller import is_stopping
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def procfs(folder: Path, pending: int = 0, caught: int = 0, ignored: int = 0) -> Path:

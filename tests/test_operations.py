@@ -88,7 +88,22 @@ def test_an_unexpected_exception_is_eio_with_a_traceback_in_the_log(
 
 @pytest.mark.parametrize(
     "name",
-    "mknod mkdir unlink rmdir symlink rename link chmod chown truncate utimens write create setxattr".split(),
+    [
+        "mknod",
+        "mkdir",
+        "unlink",
+        "rmdir",
+        "symlink",
+        "rename",
+        "link",
+        "chmod",
+        "chown",
+        "truncate",
+        "utimens",
+        "write",
+        "create",
+        "setxattr",
+    ],
 )
 def test_every_change_is_refused_as_read_only(name: str) -> None:
     """EROFS, without asking anybody."""

@@ -60,7 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
                     *(f"{name:12}{value}" for name, value in facts.items()),
                     "",
                     "mount it, from another terminal, with:",
-                    f"  KALLGLOT_API_KEY={server.api_key} mount.kallglotfs /mnt/calls -o api_url={server.api_url}",
+                    f"  export KALLGLOT_API_KEY={server.api_key}",
+                    f"  mount.kallglotfs /mnt/calls -o api_url={server.api_url}",
                 ]
             )
         sys.stdout.write(f"{text}\n")

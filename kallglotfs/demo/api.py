@@ -113,7 +113,9 @@ class ApiApp:
             return refusal(knobs.account_status, knobs.account_code, request_id=request_id)
         return None
 
-    async def _route(self, request: Request, request_id: str, fault: Fault | None) -> Answer:
+    async def _route(  # noqa: PLR0911 - one return per route
+        self, request: Request, request_id: str, fault: Fault | None
+    ) -> Answer:
         knobs = self._service.knobs
         parts = request.url.path.removeprefix(BASE).strip("/").split("/")
         if request.method not in ("GET", "HEAD") or not request.url.path.startswith(f"{BASE}/"):

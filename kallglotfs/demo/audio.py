@@ -38,7 +38,8 @@ def decode(path: Path) -> tuple[Samples, int]:
 
 def mix(samples: Samples) -> Samples:
     """Return one channel that is the mean of all."""
-    return samples.mean(axis=1, keepdims=True).astype(np.int16)
+    mean: Samples = samples.mean(axis=1, keepdims=True).astype(np.int16)
+    return mean
 
 
 def resample(samples: Samples, source: int, target: int) -> Samples:

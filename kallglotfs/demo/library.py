@@ -116,7 +116,7 @@ class Library:
         self._recordings[recording.id] = recording
         if recording.session_id not in self._sessions:
             moment = iso(recording.created_at)
-            facts = {
+            facts: dict[str, Any] = {
                 "id": recording.session_id,
                 "object": "session",
                 "status": "ended",
@@ -149,7 +149,12 @@ class Library:
 
     def _load(self, calls: Iterable[dict[str, Any]]) -> None:
         for call in calls:
-            facts = {"id": call["id"], "object": "session", "status": "ended", **call["session"]}
+            facts: dict[str, Any] = {
+                "id": call["id"],
+                "object": "session",
+                "status": "ended",
+                **call["session"],
+            }
             duration = call["seconds"] * call["repeats"]
             self._sessions[call["id"]] = DemoSession(call["id"], facts, tuple(call["turns"]), duration)
             for row in call["recordings"]:

@@ -62,14 +62,13 @@ async def recording_object(service: Service, row: DemoRecording, *, base: str) -
 async def list_item(service: Service, row: DemoRecording, *, base: str) -> dict[str, Any]:
     """Return a recording as lists show it."""
     knobs = service.knobs
-    found = {
+    return {
         name: value
         for name, value in (await recording_object(service, row, base=base)).items()
         if name in LIST_FIELDS
         or (name == "size" and knobs.list_has_size)
         or (name == "download_url" and knobs.list_has_download_url)
     }
-    return found
 
 
 def transcript_object(session: DemoSession) -> dict[str, Any]:

@@ -158,7 +158,7 @@ async def _deliver_raw(
     transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (answer.status, phrase, b"".join(lines)))
     async for piece in pieces:
         if conduct.framing == "chunked":
-            transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            transport.write(b"%x\r\n%b\r\n" % (len(piece), bytes(piece)))
         else:
             transport.write(piece)
         await connection.flow.drain()

@@ -40,9 +40,7 @@ class Wired:
             self.clock,
         )
         self.api = Api(self.session, self.clock)
-        self.broker = LeaseBroker(
-            lambda rendition, deadline: self.service.lease(rendition, deadline), self.clock
-        )
+        self.broker = LeaseBroker(self.service.lease, self.clock)
         self.service = KallglotService(self.api, self.broker.offer, self.known.get)
         self.storage = Storage(
             self.broker, Transport("test", proxy_credentials=False), self.session, self.clock
