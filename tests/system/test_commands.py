@@ -142,8 +142,8 @@ def test_it_works_through_mount_8(place: Place) -> None:
 def test_kallglotfs_mount_takes_long_options(place: Place) -> None:
     """The same mount with other words."""
     result = place.run(
-        COMMAND, "mount", place.path, "--api-url", place.service.api_url, "--state-dir", place.folder / "state",
-        "--formats", "all", "--log-file", place.folder / "log",
+        COMMAND, "mount", place.path, "--api-url", place.service.api_url, "--formats", "all",
+        "--state-dir", place.folder / "state", "--log-file", place.folder / "log",
     )  # fmt: skip
     assert (result.returncode, result.stderr) == (0, "")
     row = place.service.calls[0]
@@ -159,7 +159,8 @@ def test_a_profile_of_a_config_file_is_mounted_under_its_name(place: Place) -> N
     key.touch(mode=0o600)
     key.write_text(place.service.api_key)
     config.write_text(
-        f'[acme]\napi_url = "{place.service.api_url}"\nstate_dir = "{place.folder}/state"\napi_key_file = "{key}"\n'
+        f'[acme]\napi_url = "{place.service.api_url}"\nstate_dir = "{place.folder}/state"\n'
+        f'api_key_file = "{key}"\n'
     )
     place.key = None
     result = place.run(HELPER, "acme", place.path, "-o", f"config={config}")
