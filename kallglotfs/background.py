@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -69,6 +71,21 @@ class Failed(Exception):
         self.message = message
 
 
+def leave(code: int) -> NoReturn:
+    """End the process now.
+
+    Threads may still sit in a network call for as long as `timeout`; ending the ordinary way waits for them.
+
+    Args:
+        code: the exit code.
+    """
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
 def _child(serve: Callable[[Callable[[], None]], int], writing: int) -> NoReturn:
     told = False
 
@@ -99,8 +116,7 @@ def _child(serve: Callable[[Callable[[], None]], int], writing: int) -> NoReturn
     except BaseException as error:  # noqa: BLE001 - the parent must be told
         tell(code, f"unexpected {type(error).__name__}: {error}")
     finally:
-        # Executor threads may still sit in a network call; exiting the ordinary way would wait for them.
-        os._exit(code)
+        leave(code)
 
 
 def _how(status: int) -> str:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from kallglotfs.caller import is_stopping
 from kallglotfs.errors import MountError, SystemFault
+from kallglotfs.negotiation import agree
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -34,8 +35,6 @@ LIBRARIES = ("libfuse3.so.4", "libfuse3.so.3")
 MAX_THREADS_SINCE = (3, 12)
 #: Requests the kernel may have under way: slow reads of that many files still let `ls` through.
 THREADS = 128
-#: Asynchronous reads (read-ahead) the kernel may have under way; its default of 12 is two files' worth.
-MAX_BACKGROUND = 64
 #: What libfuse says that nobody needs to know.
 _NOISE = ("Ignoring invalid max threads value",)
 #: Seconds between two nudges of libfuse's loop while it ends.
@@ -103,13 +102,15 @@ class Session:
             "use_ino": True,
             "foreground": True,
         }
-        if (binding.fuse_version_major, binding.fuse_version_minor) >= MAX_THREADS_SINCE:
+        self._version = (binding.fuse_version_major, binding.fuse_version_minor)
+        if self._version >= MAX_THREADS_SINCE:
             self._options["max_threads"] = THREADS
         self._closing = threading.Event()
         self._connected = threading.Event()
         self._handle: int | None = None
         self._thread: threading.Thread | None = None
         self._failure: Exception | None = None
+        self._agreed: object = None
 
     def interrupted(self) -> bool:
         """Tell a callback, on its own thread, whether to give up: its caller is being stopped, or we are."""
@@ -124,8 +125,7 @@ class Session:
         """Take the connection over; called by the `init` callback."""
         self._handle = self._library.fuse_get_context().contents.fuse
         if conn is not None:
-            conn.max_background = MAX_BACKGROUND
-            conn.congestion_threshold = MAX_BACKGROUND * 3 // 4
+            self._agreed = agree(self._library, self._handle, conn, self._version)
         self._connected.set()
 
     def start(self, operations: object) -> None:

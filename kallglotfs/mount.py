@@ -187,7 +187,7 @@ class Mount:
         )
         catalog = Catalog(self._store, self._remote.service, self._demand, clock, settings.timeout)
         tree = Tree(catalog, blocks, settings.formats, settings.sample_rate, clock.wall())
-        reader = Reader(blocks, settings.streams, settings.memory_cache // 2)
+        reader = Reader(blocks, clock, settings.streams, settings.memory_cache // 2)
         return Operations(
             FileSystem(tree, blocks, reader, catalog),
             clock,

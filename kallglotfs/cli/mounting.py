@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kallglotfs import libfuse, logs
-from kallglotfs.background import Failed, in_background
+from kallglotfs.background import Failed, in_background, leave
 from kallglotfs.cli.report import complain, exit_code
 from kallglotfs.clock import Clock
 from kallglotfs.config.credentials import Credentials
@@ -72,7 +72,7 @@ def run(request: Request) -> int:
     if request.fake:
         return _told(request.program, lambda: plan.check(sys.stderr.fileno()))
     if request.foreground:
-        return _told(request.program, lambda: plan.serve(sys.stderr.fileno(), plan.say_ready))
+        leave(_told(request.program, lambda: plan.serve(sys.stderr.fileno(), plan.say_ready)))
     code = in_background(
         lambda ready: plan.serve(None, ready), lambda _, message: complain(request.program, message)
     )
@@ -119,7 +119,10 @@ class _Plan:
             print(f"{self.profile} mounted on {self.mount_point}", flush=True)
 
     def _log_to(self, stderr: int | None) -> None:
-        stream = None if stderr is None else os.fdopen(os.dup(stderr), "w", buffering=1)
+        stream = None
+        if stderr is not None and self.settings.log_file is None:
+            # A copy: what libfuse writes to the original is caught while the mount is made.
+            stream = os.fdopen(os.dup(stderr), "w", buffering=1)
         try:
             logs.configure(self.settings.log_level, self.settings.log_file, stream)
         except OSError as error:

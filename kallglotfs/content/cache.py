@@ -80,7 +80,8 @@ class BlockCache:
             KallglotError: as the source says.
         """
         with self.condition:
-            extent = next((e for e in self._extents.get(rendition, ()) if not e.contact.done()), None)
+            # An answer that is being received is as good as one to come.
+            extent = next(iter(self._extents.get(rendition, ())), None)
             extent = extent or self._start(rendition, None, range(FIRST_RUN), self._demand)
         try:
             return patience.wait(extent.contact, extent.deadline)

@@ -12,11 +12,17 @@ from typing import TYPE_CHECKING, Protocol
 from kallglotfs.content.extent import BLOCK
 from kallglotfs.content.ranges import block_count, block_range, blocks_of, clamp
 from kallglotfs.content.window import LARGE_RUN, Window
+from kallglotfs.errors import Interrupted, KallglotError
 
 if TYPE_CHECKING:
+    from kallglotfs.clock import Clock
     from kallglotfs.content.cache import Ticket
     from kallglotfs.model import Rendition, Validator
     from kallglotfs.patience import Patience
+
+#: Seconds a failure answers for its blocks. Linux reads a page whose read-ahead failed once more before it
+#: tells the program: without this, one `read` takes `timeout` twice.
+ECHO = 0.5
 
 
 class Blocks(Protocol):
@@ -32,6 +38,21 @@ class Blocks(Protocol):
         """Start fetching blocks."""
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A read that failed a moment ago.
+
+    Attributes:
+        blocks: what it touched.
+        error: why.
+        until: how long it answers for reads of the same blocks, on `Clock.now`.
+    """
+
+    blocks: range
+    error: KallglotError
+    until: float
+
+
 @dataclass(slots=True)
 class Content:
     """One version of a rendition, as one open file reads it."""
@@ -39,6 +60,7 @@ class Content:
     rendition: Rendition
     validator: Validator
     window: Window = field(default_factory=Window)
+    failure: Failure | None = None
 
 
 class Reader:
@@ -46,12 +68,14 @@ class Reader:
 
     Args:
         blocks: the cache.
+        clock: what tells the time.
         streams: range requests that may run in parallel for one file.
         window_bytes: bytes all windows together may span.
     """
 
-    def __init__(self, blocks: Blocks, streams: int, window_bytes: int) -> None:
+    def __init__(self, blocks: Blocks, clock: Clock, streams: int, window_bytes: int) -> None:
         self._blocks = blocks
+        self._clock = clock
         self._most = max(1, min(streams * LARGE_RUN, window_bytes // BLOCK))
 
     def read(self, content: Content, offset: int, length: int, patience: Patience, sharers: int = 1) -> bytes:
@@ -72,6 +96,26 @@ class Reader:
         if not part:
             return b""
         blocks = blocks_of(part, BLOCK)
+        self._recall(content, blocks)
+        try:
+            found = self._collect(content, blocks, patience, sharers)
+        except Interrupted:
+            raise
+        except KallglotError as error:
+            content.failure = Failure(blocks, error, self._clock.now() + ECHO)
+            raise
+        return _join(found, blocks, part, size)
+
+    def _recall(self, content: Content, blocks: range) -> None:
+        failure = content.failure
+        if failure is None:
+            return
+        if self._clock.now() >= failure.until:
+            content.failure = None
+        elif blocks.start < failure.blocks.stop and failure.blocks.start < blocks.stop:
+            raise failure.error.with_traceback(None)
+
+    def _collect(self, content: Content, blocks: range, patience: Patience, sharers: int) -> list[bytes]:
         window = content.window.read(blocks, max(1, self._most // max(1, sharers)))
         asked = [
             self._blocks.ask(
@@ -79,14 +123,13 @@ class Reader:
             )
             for index in blocks
         ]
-        content.window, ahead = window.ahead(block_count(size, BLOCK))
+        content.window, ahead = window.ahead(block_count(content.validator.size, BLOCK))
         if ahead:
             self._blocks.fetch_ahead(content.rendition, content.validator, ahead, window.run)
-        found = [
+        return [
             answer if isinstance(answer, bytes) else self._blocks.collect(answer, patience)
             for answer in asked
         ]
-        return _join(found, blocks, part, size)
 
 
 def _join(found: list[bytes], blocks: range, part: range, size: int) -> bytes:

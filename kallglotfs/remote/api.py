@@ -6,9 +6,10 @@ Used by `service`, which knows the order to ask in. No route knows of another he
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from kallglotfs.errors import BadResponse, KallglotError, NotFound, NotPermitted, NotReady
 from kallglotfs.model import ORIGINAL_RATE, Delivery, Lease, Recording, Rendition, Secret
@@ -34,6 +35,10 @@ PAGE = 100
 MOST_PAGES = 1000
 #: A well-formed id that names nothing, for asking whether the key is good.
 NOBODY = "rec_00000000000000000"
+
+
+#: The path that `download_url` names in generation 2, whatever the API's base.
+_AUDIO = re.compile(r".*/recordings/[^/]+/audio")
 
 
 class RouteMissing(NotFound):
@@ -72,14 +77,18 @@ class Api:
             RouteForbidden: 403.
             NotPermitted: 402.
         """
-        with self._session.get(self._session.url(f"/recordings/{recording_id}"), deadline) as response:
+        url = self._session.url(f"/recordings/{recording_id}")
+
+        def read(response: requests.Response) -> Metadata:
             body = self._json(response, recording_id, deadline)
             found = parse(RecordingObject, body)
             if found is None:
                 raise RouteMissing(f"{recording_id}: the metadata route answers something else")
             if found.gone:
                 raise NotFound(f"{recording_id}: {found.status}")
-            return self._metadata(recording_id, found, response)
+            return self._metadata(recording_id, found, response, url)
+
+        return self._session.ask(url, deadline, read)
 
     def download(self, rendition: Rendition, deadline: Deadline) -> Lease:
         """Ask `GET /recordings/{id}/download` for a signed URL. The answer's body is never read.
@@ -94,13 +103,17 @@ class Api:
         if rendition.rate != ORIGINAL_RATE:
             query["sample_rate"] = str(rendition.rate)
         url = self._session.url(f"/recordings/{rendition.recording_id}/download?{urlencode(query)}")
-        with self._session.get(url, deadline) as response:
-            if response.is_redirect or response.headers.get("Location"):
-                return self._signed(Secret(response.headers.get("Location", "")), response)
-            if response.ok:
+
+        def read(response: requests.Response) -> Lease:
+            location = response.headers.get("Location")
+            if location:
+                return self._signed(self._session.resolve(location, url), response)
+            if response.ok and not response.is_redirect:
                 # Not in the reference: the bytes themselves. Then this URL is where they are.
                 return self.streamed(url)
             raise self._refusal(response, rendition.recording_id, deadline)
+
+        return self._session.ask(url, deadline, read)
 
     def streamed(self, url: Secret) -> Lease:
         """Return the lease of a URL that needs the key on every request and never runs out."""
@@ -122,13 +135,20 @@ class Api:
             query = urlencode({"limit": PAGE} | ({"starting_after": after} if after else {}))
             url = self._session.url(f"/sessions/{session_id}/recordings?{query}")
             deadline.restart()
-            with self._session.get(url, deadline) as response:
+
+            def read(response: requests.Response, url: Secret = url) -> tuple[ListObject, list[Recording]]:
                 page = parse(ListObject, self._json(response, session_id, deadline))
                 if page is None:
                     raise BadResponse(f"{session_id}: the answer is not a list of recordings")
-                for item in page.data:
-                    if item.id and not item.gone:
-                        yield self._metadata(item.id, item, response).recording
+                items = [
+                    self._metadata(item.id, item, response, url).recording
+                    for item in page.data
+                    if item.id and not item.gone
+                ]
+                return page, items
+
+            page, items = self._session.ask(url, deadline, read)
+            yield from items
             last = page.data[-1].id if page.data else None
             if not page.has_more or not last or last == after:
                 return
@@ -142,22 +162,27 @@ class Api:
             KallglotError: nothing could be found out.
         """
         paths = (f"/recordings/{NOBODY}", f"/recordings/{NOBODY}/download")
-        for path in paths:
-            with self._session.get(self._session.url(path), deadline, retry=False) as response:
-                body = b"".join(pieces(response, BODY_LIMIT, deadline)) if not response.is_redirect else b""
-                # A missing route may be answered before the key is looked at, and without our envelope.
-                if parse(ErrorEnvelope, body) is not None:
-                    return
 
-    def _metadata(self, recording_id: str, found: RecordingObject, response: requests.Response) -> Metadata:
+        def understood(response: requests.Response) -> bool:
+            # A missing route may be answered before the key is looked at, and without our envelope.
+            if response.is_redirect:
+                return False
+            return parse(ErrorEnvelope, b"".join(pieces(response, BODY_LIMIT, deadline))) is not None
+
+        for path in paths:
+            if self._session.ask(self._session.url(path), deadline, understood, retry=False):
+                return
+
+    def _metadata(
+        self, recording_id: str, found: RecordingObject, response: requests.Response, asked: Secret
+    ) -> Metadata:
         location = found.download_url
         if not location:
             return Metadata(found.to_recording(recording_id, Delivery.UNKNOWN), None)
-        streamed = self._session.resolve(location)
-        if streamed is not None:
-            return Metadata(found.to_recording(recording_id, Delivery.STREAMED), self.streamed(streamed))
-        lease = self._signed(Secret(location), response)
-        return Metadata(found.to_recording(recording_id, Delivery.SIGNED), lease)
+        url = self._session.resolve(location, asked)
+        if self._session.is_own(url) and _AUDIO.fullmatch(urlsplit(url.reveal()).path):
+            return Metadata(found.to_recording(recording_id, Delivery.STREAMED), self.audio(recording_id))
+        return Metadata(found.to_recording(recording_id, Delivery.SIGNED), self._signed(url, response))
 
     def _signed(self, url: Secret, response: requests.Response) -> Lease:
         return Lease(url, ends=lease_end(url, response.headers.get("Date"), self._clock))

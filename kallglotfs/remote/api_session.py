@@ -7,15 +7,15 @@ are returned for the caller to read; what means the same for all requests (401, 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urljoin, urlsplit
 
 from kallglotfs.errors import BadResponse, KeyRefused, ServiceFault
 from kallglotfs.model import Secret
 from kallglotfs.remote.retry import parse_date, parse_retry_after, with_retries
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import requests
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from kallglotfs.remote.transport import Transport
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 UNAUTHORIZED = 401
 TOO_MANY = 429
@@ -55,49 +57,64 @@ class ApiSession:
         """Return the URL of `path` below the base."""
         return Secret(self._base_url + path)
 
-    def resolve(self, location: str) -> Secret | None:
-        """Return the URL of an API resource that the service named, None when it is not one of the API's.
+    def resolve(self, location: str, asked: Secret) -> Secret:
+        """Return the absolute URL of a reference that came in an answer.
 
         Args:
-            location: a path such as `/v1/recordings/rec_1/audio`, or an absolute URL.
-        """
-        base = urlsplit(self._base_url)
-        parts = urlsplit(location)
-        if not parts.netloc and not parts.scheme and location.startswith("/"):
-            return Secret(f"{base.scheme}://{base.netloc}{location}")
-        ours = (parts.scheme, parts.netloc) == (base.scheme, base.netloc)
-        return (
-            Secret(location)
-            if ours and parts.path.startswith(base.path.rstrip("/") + "/recordings/")
-            else None
-        )
+            location: from a header or the body, relative or absolute.
+            asked: the URL that was asked (RFC 9110, 10.2.2).
 
-    def get(
-        self, url: Secret, deadline: Deadline, headers: Mapping[str, str] | None = None, *, retry: bool = True
-    ) -> requests.Response:
-        """Send a GET with the key and return the answer, its body unread.
+        Raises:
+            BadResponse: it is no URL.
+        """
+        try:
+            return Secret(urljoin(asked.reveal(), location))
+        except ValueError:
+            raise BadResponse("the API points to something that is no URL") from None
+
+    def is_own(self, url: Secret) -> bool:
+        """Tell whether a URL is of the API's own origin, the only one that gets the key."""
+        return urlsplit(url.reveal())[:2] == urlsplit(self._base_url)[:2]
+
+    def ask(
+        self, url: Secret, deadline: Deadline, read: Callable[[requests.Response], T], *, retry: bool = True
+    ) -> T:
+        """Send a GET with the key and return what `read` makes of the answer.
+
+        Args:
+            url: from `url` or `resolve`.
+            deadline: of the whole, waits for the rate limit excepted.
+            read: takes the answer, its body unread; called again where the connection breaks meanwhile.
+            retry: False to try once only.
+
+        Raises:
+            KallglotError: as `get`, and what `read` raises.
+        """
+
+        def attempt() -> T:
+            with self._admitted(url, {}, deadline) as response:
+                return read(response)
+
+        return with_retries(attempt, self._clock, deadline) if retry else attempt()
+
+    def get(self, url: Secret, deadline: Deadline, headers: Mapping[str, str]) -> requests.Response:
+        """Send a GET with the key and return the answer, its body unread and for the caller to close.
 
         Args:
             url: from `url` or `resolve`.
             deadline: of the whole, waits for the rate limit excepted.
             headers: sent besides the key.
-            retry: False to try once only.
 
         Raises:
             KeyRefused: the key is refused, and no other is to be had.
             RateLimited: the limit asks for a longer wait than we allow.
             ServiceFault, Unreachable, TimedOut, BadResponse: as `Transport.get`.
         """
-        base = urlsplit(self._base_url)
-        if urlsplit(url.reveal())[:2] != (base.scheme, base.netloc):
-            raise BadResponse("the key is for the API's own origin only")
-
-        def attempt() -> requests.Response:
-            return self._admitted(url, dict(headers or {}), deadline)
-
-        return with_retries(attempt, self._clock, deadline) if retry else attempt()
+        return with_retries(lambda: self._admitted(url, dict(headers), deadline), self._clock, deadline)
 
     def _admitted(self, url: Secret, headers: dict[str, str], deadline: Deadline) -> requests.Response:
+        if not self.is_own(url):
+            raise BadResponse("the key is for the API's own origin only")
         key = self._key.current()
         renewed = False
         while True:

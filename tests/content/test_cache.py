@@ -36,7 +36,7 @@ class Rig:
         self.demand = ThreadPoolExecutor(32)
         self.ahead = ThreadPoolExecutor(4)
         self.cache = BlockCache(capacity, storage, self.demand, self.ahead, self.clock, timeout)
-        self.reader = Reader(self.cache, 4, capacity // 2)
+        self.reader = Reader(self.cache, Clock(), 4, capacity // 2)
 
     def patience(self) -> Patience:
         return Patience(Clock(), self.timeout, lambda: False)

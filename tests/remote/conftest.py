@@ -22,6 +22,8 @@ from scripted import Scripted, scripted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kallglotfs.model import Lease, Rendition
+
 
 class Wired:
     """API, broker, service and storage on two scripted origins."""
@@ -40,7 +42,11 @@ class Wired:
             self.clock,
         )
         self.api = Api(self.session, self.clock)
-        self.broker = LeaseBroker(self.service.lease, self.clock)
+
+        def acquire(rendition: Rendition, deadline: Deadline) -> Lease:
+            return self.service.lease(rendition, deadline)
+
+        self.broker = LeaseBroker(acquire, self.clock)
         self.service = KallglotService(self.api, self.broker.offer, self.known.get)
         self.storage = Storage(
             self.broker, Transport("test", proxy_credentials=False), self.session, self.clock
