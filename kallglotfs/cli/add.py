@@ -136,7 +136,7 @@ def _add_all(adder: Adder, entries: list[tuple[str, Entry]]) -> int:
             return exit_code(error)
         finally:
             counts = ", ".join(f"{count} {result.value}" for result, count in results.items() if count)
-            print(f"{new} recordings added ({counts or 'nothing done'})")
+            print(f"{new} recordings added (ids: {counts or 'none tried'})")
     bad = results[Result.UNKNOWN] + results[Result.BAD] + results[Result.FAILED]
     return INCOMPLETE if bad else 0
 

@@ -332,7 +332,7 @@ def test_no_secret_is_in_arguments_environment_of_children_or_log(
 ) -> None:
     """At debug level, through a read, a renewal and a refusal."""
     assert place.mount(options="log_level=debug,timeout=2s").returncode == 0
-    row = place.service.calls[0]
+    row = next(each for each in place.service.calls if each.duration < 60)
     path = place.path / "recordings" / f"{row.id}.{row.format}"
     path.read_bytes()
     place.service.revoke_urls()
@@ -377,6 +377,7 @@ def test_an_ordinary_user_can_mount(place: Place) -> None:
     if place.run(*user, python, "-c", "import kallglotfs").returncode:
         pytest.skip("this Python is not readable by an ordinary user")
     device.chmod(0o666)
+    place.extra = {"HOME": str(home)}
     try:
         options = f"api_url={place.service.api_url},state_dir={home / 'state'},log_file={home / 'log'}"
         result = place.run(*user, python, "-m", "kallglotfs.cli.mount_helper", place.path, "-o", options)
