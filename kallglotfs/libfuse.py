@@ -19,6 +19,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from kallglotfs.adapter import adapted
 from kallglotfs.caller import is_stopping
 from kallglotfs.errors import MountError, SystemFault
 from kallglotfs.negotiation import agree
@@ -158,7 +159,7 @@ class Session:
 
     def _run(self, operations: object) -> None:
         try:
-            self._binding.FUSE(operations, self._mount_point, **self._options)
+            adapted(self._binding)(operations, self._mount_point, **self._options)
         except Exception as error:
             self._failure = error
             if self._connected.is_set():

@@ -21,6 +21,7 @@ from kallglotfs.content.cache import BlockCache
 from kallglotfs.content.reader import Reader
 from kallglotfs.errors import KallglotError, KeyRefused, MountError, NotPermitted, RateLimited
 from kallglotfs.mountpoint import mounted_at
+from kallglotfs.negotiation import raise_read_ahead
 from kallglotfs.operations import Operations
 from kallglotfs.remote.api import Api
 from kallglotfs.remote.api_session import ApiSession
@@ -202,7 +203,7 @@ class Mount:
     def _check_answer(self) -> None:
         """Make sure that the mount is there and answers."""
         try:
-            Path(self._mount_point).stat()
+            raise_read_ahead(Path(self._mount_point).stat().st_dev)
         except OSError as error:
             self._session.stop()
             raise MountError(f"{self._mount_point}: the mount does not answer: {error.strerror}") from None

@@ -1,6 +1,6 @@
-"""What is agreed with the kernel when it connects: look-ups side by side, requests in the background.
+"""What is agreed with the kernel: look-ups side by side, requests in the background, how far to read ahead.
 
-Used by `libfuse.py`, within the `init` callback.
+Used by `libfuse.py` within the `init` callback, and by `mount.py` once the mount is there.
 
 Without FUSE_PARALLEL_DIROPS the kernel holds a lock on a directory during each look-up in it: one recording
 that is slow to find then keeps everybody else from finding theirs, and who waits for that lock cannot even
@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
+from pathlib import Path
 from typing import Any, ClassVar
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,9 @@ PASSED_ON_SINCE = (3, 17)
 MAX_BACKGROUND = 64
 #: Offset of `flags` in `struct fuse_init_out` (linux/fuse.h), bytes.
 _FLAGS_OFFSET = 12
+#: Bytes the kernel reads ahead, and with it the largest read it asks us for; its default is 128 KiB.
+READ_AHEAD = 1024 * 1024
+BDI = Path("/sys/class/bdi")
 
 
 class _Piece(ctypes.Structure):
@@ -71,6 +76,20 @@ def agree(library: Any, fuse: int, conn: Any, version: tuple[int, int]) -> objec
         log.info("this libfuse cannot look up side by side: a slow look-up delays the others")
         return None
     return _Completion(library, fuse)
+
+
+def raise_read_ahead(device: int, bdi: Path = BDI) -> None:
+    """Let the kernel read further ahead, where we are permitted to; only root is.
+
+    Args:
+        device: the mount's device number, as `stat` shows it.
+        bdi: where sysfs shows backing devices.
+    """
+    path = bdi / f"{os.major(device)}:{os.minor(device)}" / "read_ahead_kb"
+    try:
+        path.write_text(str(READ_AHEAD // 1024))
+    except OSError as error:
+        log.debug("the kernel's read-ahead stays as it is: %s", error.strerror)
 
 
 class _Completion:

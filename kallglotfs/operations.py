@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kallglotfs.clock import Clock
     from kallglotfs.model import Attrs
     from kallglotfs.vfs.filesystem import FileSystem
+    from kallglotfs.vfs.handles import Opened
 
 log = logging.getLogger(__name__)
 
@@ -150,15 +151,15 @@ class Operations:
         return self._entries(path, self._filesystem.names(path, self._patience()))
 
     @_callback
-    def open(self, path: str, flags: int) -> int:
-        """Answer `open` with the file's number."""
+    def open(self, path: str, flags: int) -> Opened:
+        """Answer `open`."""
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND):
             raise errors.ReadOnly("the mount is read-only")
         return self._filesystem.open(path, self._patience())
 
     @_callback
-    def read(self, _path: str, size: int, offset: int, handle: int) -> bytes:
-        """Answer `read`."""
+    def read(self, _path: str, size: int, offset: int, handle: int) -> list[memoryview]:
+        """Answer `read`, in pieces."""
         return self._filesystem.read(handle, offset, size, self._patience())
 
     @_callback

@@ -11,7 +11,6 @@ from kallglotfs.model import Validator
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
 
     from kallglotfs.clock import Deadline
     from kallglotfs.model import Rendition
@@ -66,18 +65,22 @@ class FakeBody:
     break_after: int | None = None
     gate: threading.Event | None = None
     closed: bool = False
+    sent: int = 0
 
-    def pieces(self, deadline: Deadline) -> Iterator[bytes]:
-        sent = 0
-        for at in range(self.start, self.stop, 100_000):
-            if self.gate is not None:
-                self.gate.wait(10)
-            piece = self.content[at : min(at + 100_000, self.stop)]
-            if self.break_after is not None and sent + len(piece) > self.break_after:
-                yield piece[: self.break_after - sent]
-                raise ServiceFault("the connection broke")
-            sent += len(piece)
-            yield piece
+    def fill(self, target: memoryview, deadline: Deadline) -> int:
+        if self.gate is not None:
+            self.gate.wait(10)
+        room = self.stop - self.start - self.sent
+        if self.break_after is not None:
+            room = min(room, self.break_after - self.sent)
+        if room <= 0:
+            raise ServiceFault("the connection broke")
+        # Odd lengths, so that pieces and blocks never agree.
+        length = min(len(target), room, 99_991)
+        at = self.start + self.sent
+        target[:length] = self.content[at : at + length]
+        self.sent += length
+        return length
 
     def close(self) -> None:
         self.closed = True

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cachetools import LRUCache
 
-from kallglotfs.content.extent import BLOCK, Extent
+from kallglotfs.content.extent import BLOCK, Extent, Shelf
 from kallglotfs.content.ranges import block_count
 from kallglotfs.errors import TimedOut
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from kallglotfs.clock import Clock
-    from kallglotfs.content.extent import Source
+    from kallglotfs.content.extent import Block, Source
     from kallglotfs.model import Rendition, RenditionFacts, Validator
     from kallglotfs.patience import Executor, Patience
 
@@ -34,11 +34,18 @@ if TYPE_CHECKING:
 FIRST_RUN = 4
 
 
+class Disk(Shelf, Protocol):
+    """The tier that outlives the mount."""
+
+    def holds(self, rendition: Rendition, validator: Validator, index: int) -> bool:
+        """Tell whether it has a block."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """A block on its way."""
 
-    future: Future[bytes]
+    future: Future[Block]
     extent: Extent
 
 
@@ -52,6 +59,7 @@ class BlockCache:
         ahead: runs extents nobody waits for yet.
         clock: what tells the time.
         timeout: seconds a fetch may go without finishing a block.
+        disk: the tier that outlives the mount, None for none.
     """
 
     def __init__(
@@ -62,11 +70,13 @@ class BlockCache:
         ahead: Executor,
         clock: Clock,
         timeout: float,
+        disk: Disk | None = None,
     ) -> None:
         self.condition = threading.Condition()
-        self._blocks: LRUCache[tuple[Rendition, Validator, int], bytes] = LRUCache(capacity, getsizeof=len)
+        self._blocks: LRUCache[tuple[Rendition, Validator, int], Block] = LRUCache(capacity, getsizeof=len)
         self._extents: dict[Rendition, list[Extent]] = {}
         self._source = source
+        self._disk = disk
         self._demand = demand
         self._ahead = ahead
         self._clock = clock
@@ -81,7 +91,8 @@ class BlockCache:
         """
         with self.condition:
             # An answer that is being received is as good as one to come.
-            extent = next(iter(self._extents.get(rendition, ())), None)
+            under_way = self._extents.get(rendition, ())
+            extent = next((each for each in under_way if each.finding or each.contact.done()), None)
             extent = extent or self._start(rendition, None, range(FIRST_RUN), self._demand)
         try:
             return patience.wait(extent.contact, extent.deadline)
@@ -92,33 +103,40 @@ class BlockCache:
     def holds(self, rendition: Rendition, validator: Validator, index: int) -> bool:
         """Tell whether a block is kept or on its way, without asking for it."""
         with self.condition:
-            return (rendition, validator, index) in self._blocks or self._covering(
-                rendition, validator, index
-            ) is not None
+            if (rendition, validator, index) in self._blocks:
+                return True
+            if self._covering(rendition, validator, index) is not None:
+                return True
+        return self._disk is not None and self._disk.holds(rendition, validator, index)
 
-    def ask(self, rendition: Rendition, validator: Validator, index: int, run: int) -> bytes | Ticket:
-        """Return a block, or a ticket for it where it has to be waited for.
+    def ask(
+        self, rendition: Rendition, validator: Validator, blocks: range, run: int
+    ) -> list[Block | Ticket]:
+        """Return blocks, or tickets for those that have to be waited for.
 
         Args:
-            rendition: whose block.
+            rendition: whose blocks.
             validator: of which version.
-            index: which block.
-            run: blocks from there on to fetch in one request when it is missing.
+            blocks: their indices.
+            run: blocks to fetch in one request from a missing one on, if that is more.
         """
         with self.condition:
-            block = self._blocks.get((rendition, validator, index))
-            if block is not None:
-                return block
-            extent = self._covering(rendition, validator, index)
-            if extent is None:
-                blocks = self._gap(rendition, validator, range(index, index + run))
-                extent = self._start(rendition, validator, blocks, self._demand)
-            elif extent.queued:
-                # It waits behind other read-ahead; whoever comes first runs it.
-                self._demand.submit(extent.run)
-            return Ticket(extent.subscribe(index), extent)
+            return [self._ask(rendition, validator, index, max(run, blocks.stop - index)) for index in blocks]
 
-    def collect(self, ticket: Ticket, patience: Patience) -> bytes:
+    def _ask(self, rendition: Rendition, validator: Validator, index: int, run: int) -> Block | Ticket:
+        block = self._blocks.get((rendition, validator, index))
+        if block is not None:
+            return block
+        extent = self._covering(rendition, validator, index)
+        if extent is None:
+            blocks = self._gap(rendition, validator, range(index, index + run))
+            extent = self._start(rendition, validator, blocks, self._demand)
+        elif extent.queued:
+            # It waits behind other read-ahead; whoever comes first runs it.
+            self._demand.submit(extent.run)
+        return Ticket(extent.subscribe(index), extent)
+
+    def collect(self, ticket: Ticket, patience: Patience) -> Block:
         """Wait for the block of a ticket.
 
         Raises:
@@ -130,7 +148,9 @@ class BlockCache:
             self._abandon(ticket.extent, ticket.future)
             raise
 
-    def fetch_ahead(self, rendition: Rendition, validator: Validator, blocks: range, run: int) -> None:
+    def fetch_ahead(
+        self, rendition: Rendition, validator: Validator, blocks: range, run: int, owner: object
+    ) -> None:
         """Start fetching those of `blocks` that are neither kept nor under way; does not wait.
 
         Args:
@@ -138,14 +158,22 @@ class BlockCache:
             validator: of which version.
             blocks: indices wanted soon.
             run: blocks per request.
+            owner: who wants them, for `drop_ahead`.
         """
         with self.condition:
             index = blocks.start
             while index < blocks.stop:
                 gap = self._gap(rendition, validator, range(index, min(index + run, blocks.stop)))
                 if gap:
-                    self._start(rendition, validator, gap, self._ahead)
+                    self._start(rendition, validator, gap, self._ahead, owner)
                 index = max(gap.stop, index + 1)
+
+    def drop_ahead(self, rendition: Rendition, owner: object) -> None:
+        """Cancel what one reader had fetched ahead and nobody waits for: it went elsewhere."""
+        with self.condition:
+            for extent in list(self._extents.get(rendition, ())):
+                if extent.owner is owner and extent.unwanted:
+                    extent.cancel()
 
     def release(self, rendition: Rendition) -> None:
         """Cancel what was fetched ahead and nobody waits for: the last reader has closed the file."""
@@ -156,7 +184,7 @@ class BlockCache:
 
     # Called by extents, with the condition held.
 
-    def keep(self, rendition: Rendition, validator: Validator, index: int, block: bytes) -> None:
+    def keep(self, rendition: Rendition, validator: Validator, index: int, block: Block) -> None:
         """Keep a block, letting the least recently used go; one larger than the cache is not kept."""
         if len(block) <= self._blocks.maxsize:
             self._blocks[rendition, validator, index] = block
@@ -170,7 +198,12 @@ class BlockCache:
             self._extents.pop(extent.rendition, None)
 
     def _start(
-        self, rendition: Rendition, validator: Validator | None, blocks: range, executor: Executor
+        self,
+        rendition: Rendition,
+        validator: Validator | None,
+        blocks: range,
+        executor: Executor,
+        owner: object = None,
     ) -> Extent:
         extent = Extent(
             rendition,
@@ -178,6 +211,8 @@ class BlockCache:
             blocks,
             source=self._source,
             keeper=self,
+            shelf=self._disk,
+            owner=owner,
             clock=self._clock,
             timeout=self._timeout,
             ahead=self._stream_ahead,
@@ -204,7 +239,7 @@ class BlockCache:
             index += 1
         return range(blocks.start, index)
 
-    def _abandon(self, extent: Extent, future: Future[bytes] | Future[RenditionFacts]) -> None:
+    def _abandon(self, extent: Extent, future: Future[Block] | Future[RenditionFacts]) -> None:
         """Let later readers start afresh instead of joining a fetch that is stuck."""
         with self.condition:
             if not future.done():

@@ -25,9 +25,11 @@ from kallglotfs.model import Rendition, RenditionFacts, Validator
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
 
 log = logging.getLogger(__name__)
+
+#: A finished block; nobody changes one.
+Block = bytes | bytearray
 
 #: Bytes of a block. 256 KiB: a player's first read waits for no more, and 13 kB/s still meets `timeout`.
 BLOCK = 256 * 1024
@@ -64,8 +66,8 @@ class Body(Protocol):
     def metered(self) -> bool:
         """Whether every request is an API request."""
 
-    def pieces(self, deadline: Deadline) -> Iterator[bytes]:
-        """Yield the bytes."""
+    def fill(self, target: memoryview, deadline: Deadline) -> int:
+        """Receive the next bytes, at least one."""
 
     def close(self) -> None:
         """Drop the connection or give it back."""
@@ -80,12 +82,22 @@ class Source(Protocol):
         """Ask for a range of one version."""
 
 
+class Shelf(Protocol):
+    """Where blocks outlive the mount: the disk tier."""
+
+    def get(self, rendition: Rendition, validator: Validator, index: int) -> Block | None:
+        """Return a block it has."""
+
+    def put(self, rendition: Rendition, validator: Validator, index: int, block: Block) -> None:
+        """Take a block."""
+
+
 class Keeper(Protocol):
     """Takes finished blocks and lets extents go: the block cache."""
 
     condition: threading.Condition
 
-    def keep(self, rendition: Rendition, validator: Validator, index: int, block: bytes) -> None:
+    def keep(self, rendition: Rendition, validator: Validator, index: int, block: Block) -> None:
         """Keep a block; called with the condition held."""
 
     def retire(self, extent: Extent) -> None:
@@ -101,6 +113,8 @@ class Extent:
         blocks: the indices asked for.
         source: where to ask.
         keeper: where finished blocks go.
+        shelf: asked before the source, None where there is no disk tier.
+        owner: who fetches ahead, None where somebody waits.
         clock: what tells the time.
         timeout: seconds without a finished block after which it fails.
         ahead: blocks a stream may run ahead of its readers.
@@ -113,6 +127,8 @@ class Extent:
         blocks: range,
         source: Source,
         keeper: Keeper,
+        shelf: Shelf | None,
+        owner: object,
         clock: Clock,
         timeout: float,
         ahead: int,
@@ -126,15 +142,20 @@ class Extent:
         self.contact: Future[RenditionFacts] = Future()
         self._source = source
         self._keeper = keeper
+        self._shelf = shelf
+        self.owner = owner
+        #: Whether it is to find out the version.
+        self.finding = expected is None
         self._clock = clock
         self._ahead = ahead
-        self._waiting: dict[int, Future[bytes]] = {}
+        self._waiting: dict[int, Future[Block]] = {}
         self._wanted = blocks.start
         self._started = False
         self._cancelled = False
         self._long = False
         self._ranged = True
-        self._partial = bytearray()
+        self._block = bytearray()
+        self._filled = 0
 
     # Called by the block cache with the condition held.
 
@@ -143,7 +164,7 @@ class Extent:
         reach = self.next + REACH if self._long and self._ranged else self.end
         return self.next <= index < min(self.end, max(reach, self._wanted + 1))
 
-    def subscribe(self, index: int) -> Future[bytes]:
+    def subscribe(self, index: int) -> Future[Block]:
         """Return the future of block `index`, which this extent covers."""
         self._wanted = max(self._wanted, index)
         self._keeper.condition.notify_all()
@@ -189,14 +210,26 @@ class Extent:
     def _fetch(self) -> None:
         backoff = Backoff(self._clock, self.deadline)
         while not self._done():
+            self._take_from_shelf()
             before = self._position()
             try:
-                self._attempt()
+                if not self._done():
+                    self._attempt()
             except ServiceFault as fault:
                 log.debug("%s: %s, at byte %d", self.rendition.recording_id, fault, self._position())
                 if self._position() > before:
                     backoff.reset()
                 backoff.wait(fault)
+
+    def _take_from_shelf(self) -> None:
+        """Hand over the blocks that the disk tier has."""
+        if self._shelf is None or self.validator is None or self._filled:
+            return
+        while not self._done():
+            block = self._shelf.get(self.rendition, self.validator, self.next)
+            if block is None:
+                return
+            self._hand_over(block)
 
     def _attempt(self) -> None:
         """Open the rest and receive what comes of it."""
@@ -227,31 +260,30 @@ class Extent:
             self.contact.set_result(RenditionFacts(body.validator, modified))
 
     def _receive(self, body: Body) -> None:
-        skip = self._position() - body.start
-        for piece in body.pieces(self.deadline):
-            if skip >= len(piece):
-                skip -= len(piece)
-                continue
-            self._take(memoryview(piece)[skip:])
-            skip = 0
-            if self._done():
-                return
-
-    def _take(self, piece: memoryview) -> None:
-        """Cut received bytes into blocks and hand each complete one over."""
         assert self.validator is not None
-        while piece:
-            want = len(block_range(self.next, BLOCK, self.validator.size)) - len(self._partial)
-            self._partial += piece[:want]
-            if len(piece) < want:
-                return
-            piece = piece[want:]
-            self._hand_over(bytes(self._partial))
-            self._partial.clear()
-            if self._done():
-                return
+        self._skip(body, self._position() - body.start)
+        while not self._done():
+            if not self._filled:
+                self._block = bytearray(len(block_range(self.next, BLOCK, self.validator.size)))
+            self._filled += body.fill(memoryview(self._block)[self._filled :], self.deadline)
+            if self._filled == len(self._block):
+                self._filled = 0
+                index, block = self.next, self._block
+                self._hand_over(block)
+                if self._shelf is not None:
+                    self._shelf.put(self.rendition, self.validator, index, block)
 
-    def _hand_over(self, block: bytes) -> None:
+    def _skip(self, body: Body, count: int) -> None:
+        """Let go of what a sender without ranges sends again."""
+        scrap = memoryview(bytearray(min(count, BLOCK)))
+        while count:
+            wanted = min(count, BLOCK)
+            count -= wanted
+            while wanted:
+                wanted -= body.fill(scrap[:wanted], self.deadline)
+            self.deadline.restart()
+
+    def _hand_over(self, block: Block) -> None:
         assert self.validator is not None
         with self._keeper.condition:
             self._keeper.keep(self.rendition, self.validator, self.next, block)
@@ -272,10 +304,10 @@ class Extent:
                     self.cancel()
 
     def _done(self) -> bool:
-        return self._cancelled or (self.contact.done() and self.next >= self.end)
+        return self._cancelled or (self.validator is not None and self.next >= self.end)
 
     def _position(self) -> int:
-        return self.next * BLOCK + len(self._partial)
+        return self.next * BLOCK + self._filled
 
     def _stop(self) -> int:
         stop = self.end * BLOCK

@@ -1,7 +1,7 @@
 """Turns a read of bytes into blocks and back.
 
-Threading: reads of one file come on several threads at once. Its window is replaced, not changed; a lost
-update costs a little read-ahead.
+Threading: reads of one file come on several threads at once. Its window and its failure are replaced, not
+changed; a lost update costs a little read-ahead.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from kallglotfs.content.window import LARGE_RUN, Window
 from kallglotfs.errors import Interrupted, KallglotError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kallglotfs.clock import Clock
     from kallglotfs.content.cache import Ticket
+    from kallglotfs.content.extent import Block
     from kallglotfs.model import Rendition, Validator
     from kallglotfs.patience import Patience
 
@@ -28,14 +31,21 @@ ECHO = 0.5
 class Blocks(Protocol):
     """What the reader needs of the block cache."""
 
-    def ask(self, rendition: Rendition, validator: Validator, index: int, run: int) -> bytes | Ticket:
-        """Return a block or a ticket for it."""
+    def ask(
+        self, rendition: Rendition, validator: Validator, blocks: range, run: int
+    ) -> Sequence[Block | Ticket]:
+        """Return blocks or tickets for them."""
 
-    def collect(self, ticket: Ticket, patience: Patience) -> bytes:
+    def collect(self, ticket: Ticket, patience: Patience) -> Block:
         """Wait for a block."""
 
-    def fetch_ahead(self, rendition: Rendition, validator: Validator, blocks: range, run: int) -> None:
+    def fetch_ahead(
+        self, rendition: Rendition, validator: Validator, blocks: range, run: int, owner: object
+    ) -> None:
         """Start fetching blocks."""
+
+    def drop_ahead(self, rendition: Rendition, owner: object) -> None:
+        """Stop fetching what was fetched ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +86,12 @@ class Reader:
     def __init__(self, blocks: Blocks, clock: Clock, streams: int, window_bytes: int) -> None:
         self._blocks = blocks
         self._clock = clock
+        self._streams = streams
         self._most = max(1, min(streams * LARGE_RUN, window_bytes // BLOCK))
 
-    def read(self, content: Content, offset: int, length: int, patience: Patience, sharers: int = 1) -> bytes:
+    def read(
+        self, content: Content, offset: int, length: int, patience: Patience, sharers: int = 1
+    ) -> list[memoryview]:
         """Return exactly the bytes at `offset`, fewer only at the end of the file.
 
         Args:
@@ -88,13 +101,16 @@ class Reader:
             patience: how to wait.
             sharers: open files among which the room for fetching ahead is divided.
 
+        Returns:
+            The bytes in pieces, to be put one behind the other: joining them would copy them once more.
+
         Raises:
             KallglotError: as the source says.
         """
         size = content.validator.size
         part = clamp(offset, length, size)
         if not part:
-            return b""
+            return []
         blocks = blocks_of(part, BLOCK)
         self._recall(content, blocks)
         try:
@@ -104,7 +120,7 @@ class Reader:
         except KallglotError as error:
             content.failure = Failure(blocks, error, self._clock.now() + ECHO)
             raise
-        return _join(found, blocks, part, size)
+        return _cut(found, blocks, part, size)
 
     def _recall(self, content: Content, blocks: range) -> None:
         failure = content.failure
@@ -115,30 +131,28 @@ class Reader:
         elif blocks.start < failure.blocks.stop and failure.blocks.start < blocks.stop:
             raise failure.error.with_traceback(None)
 
-    def _collect(self, content: Content, blocks: range, patience: Patience, sharers: int) -> list[bytes]:
-        window = content.window.read(blocks, max(1, self._most // max(1, sharers)))
-        asked = [
-            self._blocks.ask(
-                content.rendition, content.validator, index, max(window.run, blocks.stop - index)
-            )
-            for index in blocks
-        ]
-        content.window, ahead = window.ahead(block_count(content.validator.size, BLOCK))
+    def _collect(self, content: Content, blocks: range, patience: Patience, sharers: int) -> list[Block]:
+        rendition, validator = content.rendition, content.validator
+        window = content.window.read(blocks)
+        if window.seeks != content.window.seeks:
+            self._blocks.drop_ahead(rendition, content)
+        asked = self._blocks.ask(rendition, validator, blocks, window.run(self._streams))
+        waited = any(not isinstance(answer, bytes | bytearray) for answer in asked)
+        window = window.widen(max(1, self._most // max(1, sharers)), waited=waited)
+        content.window, ahead = window.ahead(block_count(validator.size, BLOCK), self._streams)
         if ahead:
-            self._blocks.fetch_ahead(content.rendition, content.validator, ahead, window.run)
+            self._blocks.fetch_ahead(rendition, validator, ahead, window.run(self._streams), content)
         return [
-            answer if isinstance(answer, bytes) else self._blocks.collect(answer, patience)
+            answer if isinstance(answer, bytes | bytearray) else self._blocks.collect(answer, patience)
             for answer in asked
         ]
 
 
-def _join(found: list[bytes], blocks: range, part: range, size: int) -> bytes:
-    cut = []
+def _cut(found: list[Block], blocks: range, part: range, size: int) -> list[memoryview]:
+    pieces = []
     for index, block in zip(blocks, found, strict=True):
         whole = block_range(index, BLOCK, size)
         assert len(block) == len(whole)
         start, stop = max(part.start, whole.start), min(part.stop, whole.stop)
-        if len(found) == 1 and stop - start == len(block):
-            return block
-        cut.append(memoryview(block)[start - whole.start : stop - whole.start])
-    return b"".join(cut)
+        pieces.append(memoryview(block)[start - whole.start : stop - whole.start])
+    return pieces

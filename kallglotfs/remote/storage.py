@@ -170,12 +170,12 @@ def _checked(
     if expected is not None and not expected.accepts(found):
         raise ContentChanged(f"{name}: the storage has another version now")
     return Body(
-        response=response,
-        start=part.start,
-        stop=part.stop,
+        response,
+        part.start,
+        part.stop,
         # What is pinned stays the name of the version, even where one answer omits the ETag.
-        validator=expected or found,
-        modified=parse_date(response.headers.get("Last-Modified")),
+        expected or found,
+        parse_date(response.headers.get("Last-Modified")),
         ranged=response.status_code == 206,  # noqa: PLR2004 - Partial Content
         metered=metered,
     )

@@ -16,7 +16,7 @@ import http.client
 import logging
 import os
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
@@ -125,6 +125,43 @@ class Transport:
         return proxies
 
 
+def is_plain(response: requests.Response) -> bool:
+    """Tell whether a body comes without chunks in between, so that `fill` may take it."""
+    return getattr(_body_of(response), "chunked", True) is False
+
+
+def fill(response: requests.Response, target: memoryview, deadline: Deadline) -> int:
+    """Receive the next bytes of a body into a buffer, as many as one look at the socket gives.
+
+    Args:
+        response: opened by `Transport.get`; not chunked.
+        target: where the bytes go; no more than its length is taken.
+        deadline: checked every time, so that one byte a second does not last for ever.
+
+    Returns:
+        How many bytes came; 0 when the sender has ended.
+
+    Raises:
+        TimedOut: stalled or too slow.
+        ServiceFault: the connection broke.
+    """
+    deadline.check()
+    try:
+        # Below `http.client`, whose own `readinto` waits until the whole buffer is full. Without the copies
+        # of `read1` a core receives 4.4 to 5.6 GB/s, with them 2.4.
+        return int(_body_of(response).fp.readinto1(target))
+    except (OSError, http.client.HTTPException, AttributeError) as error:
+        _translate(error, urlsplit(response.url).hostname or "?")
+
+
+def give_back(response: requests.Response) -> None:
+    """Give the connection of a body that `fill` has received to its last byte back to the pool."""
+    # What the libraries count has to be told them, else they take the connection for one that was cut.
+    _body_of(response).length = 0
+    response.raw.length_remaining = 0
+    response.raw.drain_conn()
+
+
 def pieces(response: requests.Response, length: int | None, deadline: Deadline) -> Iterator[bytes]:
     """Yield a body as it arrives, at most `length` bytes of it; ends early when the sender does.
 
@@ -158,6 +195,11 @@ def pieces(response: requests.Response, length: int | None, deadline: Deadline) 
     if response.raw.length_remaining == 0:
         # Nothing is left to read, but only a read past the end gives the connection back to the pool.
         response.raw.drain_conn()
+
+
+def _body_of(response: requests.Response) -> Any:
+    """Return the standard library's `HTTPResponse`, for which neither library on top has a name."""
+    return getattr(response.raw, "_fp", None)
 
 
 def host_of(url: Secret) -> str:

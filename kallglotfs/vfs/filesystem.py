@@ -14,7 +14,7 @@ from kallglotfs.content.reader import Content
 from kallglotfs.errors import ContentChanged, IsADirectory, NoSuchAttribute, NotFound, NotReady
 from kallglotfs.model import Attrs, Status
 from kallglotfs.vfs.attributes import NAMES, attributes_of
-from kallglotfs.vfs.handles import Handles
+from kallglotfs.vfs.handles import Handles, Opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,8 +39,10 @@ class Kept(Protocol):
 class ContentReader(Protocol):
     """Who reads bytes: `content.reader.Reader`."""
 
-    def read(self, content: Content, offset: int, length: int, patience: Patience, sharers: int) -> bytes:
-        """Return bytes."""
+    def read(
+        self, content: Content, offset: int, length: int, patience: Patience, sharers: int
+    ) -> list[memoryview]:
+        """Return bytes, in pieces."""
 
 
 class Facts(Protocol):
@@ -89,11 +91,11 @@ class FileSystem:
         """Return the names in a directory; raises as `Tree.names`."""
         return self._tree.names(path, patience)
 
-    def open(self, path: str, patience: Patience) -> int:
+    def open(self, path: str, patience: Patience) -> Opened:
         """Open a file and pin its version.
 
         Returns:
-            The number of the open file.
+            The open file's number, and what the kernel may do with pages of it.
 
         Raises:
             IsADirectory: the path is a directory.
@@ -116,8 +118,8 @@ class FileSystem:
             validator = found
         return self._handles.add(Content(rendition, validator))
 
-    def read(self, number: int, offset: int, length: int, patience: Patience) -> bytes:
-        """Return exactly the bytes at `offset`, fewer only at the end of the file.
+    def read(self, number: int, offset: int, length: int, patience: Patience) -> list[memoryview]:
+        """Return exactly the bytes at `offset`, in pieces; fewer only at the end of the file.
 
         Raises:
             BadHandle: not open.

@@ -1,4 +1,8 @@
-"""The table of open files.
+"""The table of open files, and what the kernel's page cache may do with each.
+
+The page cache is one per file, not per version. So it is kept over opens as long as the version is the one
+its pages are of, dropped when another version is opened, and passed by while two versions are open at once:
+neither may ever be served the other's pages.
 
 Threading: one lock, held for look-ups only.
 """
@@ -7,12 +11,35 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from cachetools import LRUCache
 
 from kallglotfs.errors import BadHandle
 
 if TYPE_CHECKING:
     from kallglotfs.content.reader import Content
+    from kallglotfs.model import Rendition, Validator
+
+#: Files whose pages' version is remembered, about 300 bytes each; a forgotten one is read again.
+MOST_REMEMBERED = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A newly opened file.
+
+    Attributes:
+        number: by which it is read and closed.
+        keep_cache: whether the kernel may keep the pages it has of the file.
+        direct_io: whether the kernel must neither use nor fill its pages.
+    """
+
+    number: int
+    keep_cache: bool
+    direct_io: bool
 
 
 class Handles:
@@ -22,13 +49,25 @@ class Handles:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._open: dict[int, Content] = {}
+        self._users: Counter[Rendition] = Counter()
+        #: The version of which the kernel has pages.
+        self._paged: LRUCache[Rendition, Validator] = LRUCache(MOST_REMEMBERED)
 
-    def add(self, content: Content) -> int:
-        """Return the number of a newly opened file."""
+    def add(self, content: Content) -> Opened:
+        """Take up a newly opened file."""
+        rendition, validator = content.rendition, content.validator
         with self._lock:
             number = next(self._numbers)
+            paged = self._paged.get(rendition)
+            in_use = paged is not None and self._users[rendition] > 0
             self._open[number] = content
-        return number
+            self._users[rendition] += 1
+            if paged == validator:
+                return Opened(number, keep_cache=True, direct_io=False)
+            if in_use:
+                return Opened(number, keep_cache=True, direct_io=True)
+            self._paged[rendition] = validator
+            return Opened(number, keep_cache=False, direct_io=False)
 
     def get(self, number: int) -> Content:
         """Return an open file.
@@ -48,8 +87,11 @@ class Handles:
             content = self._open.pop(number, None)
             if content is None:
                 return None
-            shared = any(other.rendition == content.rendition for other in self._open.values())
-        return None if shared else content
+            self._users[content.rendition] -= 1
+            if self._users[content.rendition]:
+                return None
+            del self._users[content.rendition]
+        return content
 
     def count(self) -> int:
         """Return how many files are open."""

@@ -45,7 +45,7 @@ class Rig:
         return Content(RENDITION, self.cache.contact(RENDITION, self.patience()).validator)
 
     def read(self, content: Content, offset: int, length: int) -> bytes:
-        return self.reader.read(content, offset, length, self.patience())
+        return b"".join(self.reader.read(content, offset, length, self.patience()))
 
     def fetched(self) -> int:
         """Return the bytes asked of the storage."""

@@ -1,0 +1,278 @@
+"""The disk tier: blocks that outlive the process, sealed, within a number of bytes.
+
+Users: the block cache, which asks here before it fetches and hands over what it has fetched, and the
+catalog's side of things, which has blocks destroyed when a recording is gone.
+
+How it is made up: `sealing.py` says what is in a file and what its name is, `block_files.py` touches the files,
+`block_index.py` counts them and chooses which to evict, `write_queue.py` keeps readers from waiting for
+the disk. This module puts them together and decides what a fault means: nothing but that blocks are fetched
+again. No fault of the disk is ever an error for a reader.
+
+Invariants:
+1. A block that `get` returns has the right bytes: its seal was checked.
+2. Once `destroy` has returned, no block that was put before it is on the disk or will be.
+3. A kill at any moment leaves whole files and files that nobody will mistake for blocks.
+4. No name, id, path or key is logged.
+
+The API key is asked for once. When it is rotated, the mount goes on with what it derived at the start. The next
+mount derives other keys; what was written under the old ones has names that nobody asks for any more, and is
+evicted as it is used least.
+
+Several mounts may share a directory. Each counts what was there when it started and what it has written or
+read itself, so that together they may take more than each one's `disk_cache`.
+
+Threading: every method may be called on any thread. `get` reads and decrypts on the caller's; `put` leaves
+that to two threads. The locks, of the index, of the queue, of the counts and of the outages, are leaves, and
+none is held while a file is touched or a block sealed.
+
+Measured (two cores, ext4, 256 KiB blocks, see the numbers' places for the choices they justify): `get` 1.9 GB/s
+from the page cache on one thread.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from kallglotfs.content.block_files import LARGEST, BlockFiles
+from kallglotfs.content.block_index import BlockIndex
+from kallglotfs.content.outage import Outage
+from kallglotfs.content.sealing import OVERHEAD, SALT, Sealer, identify
+from kallglotfs.content.write_queue import Job, WriteQueue
+from kallglotfs.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from kallglotfs.clock import Clock
+    from kallglotfs.model import Rendition, Secret, Validator
+
+log = logging.getLogger(__name__)
+
+#: Seconds that a file's time may be behind its use. The order survives a restart as exactly as that, and a
+#: file that is read all the time has its inode written once a minute, not at every hit.
+FRESH = 60.0
+#: Bytes that a file may take more than it holds: the rest of its last page.
+_PAGE = 4096
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DiskCounts:
+    """What happened so far, for the status.
+
+    Attributes:
+        hits: blocks that were there.
+        misses: blocks that were not, the damaged ones included.
+        damaged: blocks that did not open, and were removed.
+        written: blocks that were written.
+        dropped: blocks that were not written, for want of time, room or a working disk.
+        blocks: blocks counted.
+        used: bytes that they take on the disk.
+        failing: nothing can be written at present.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    damaged: int = 0
+    written: int = 0
+    dropped: int = 0
+    blocks: int = 0
+    used: int = 0
+    failing: bool = False
+
+
+class DiskTier:
+    """Keeps blocks on the disk.
+
+    Args:
+        directory: where; made 0700 where it is missing.
+        capacity: bytes on the disk at the most.
+        secret: gives the API key; asked once.
+        clock: what tells the time.
+
+    Raises:
+        ConfigError: the directory is a link, another user's or open to others, or cannot be used at all.
+        CredentialError: as `secret` says.
+    """
+
+    def __init__(self, directory: Path, capacity: int, secret: Callable[[], Secret], clock: Clock) -> None:
+        self._clock = clock
+        self._writing = Outage(clock, "written")
+        self._reading = Outage(clock, "read")
+        self._files = BlockFiles(directory)
+        self._salt = self._find_salt()
+        self._sealer = Sealer(secret(), self._salt)
+        self._index = BlockIndex(capacity)
+        self._queue = WriteQueue(self._write, clock)
+        self._counting = threading.Lock()
+        self._counts = DiskCounts()
+        self._closed = False
+        self._scan = threading.Thread(target=self._look_around, name="disk-scan", daemon=True)
+        self._scan.start()
+
+    def holds(self, rendition: Rendition, validator: Validator, index: int) -> bool:
+        """Tell whether a block is there, without reading it: it may still turn out damaged.
+
+        Once the scan of the start has ended, this touches no file.
+        """
+        name = self._sealer.name(rendition, identify(rendition, validator, index))
+        if name in self._index or self._queue.find(name) is not None:
+            return True
+        return not self._index.complete and self._files.holds(name)
+
+    def get(self, rendition: Rendition, validator: Validator, index: int) -> bytes | None:
+        """Return a block, or None where it is not there or not as it was written; then its file is gone too."""
+        identity = identify(rendition, validator, index)
+        name = self._sealer.name(rendition, identity)
+        block = self._queue.find(name)
+        if block is None:
+            block = self._read(name, identity)
+        self._count("misses" if block is None else "hits")
+        return block
+
+    def put(self, rendition: Rendition, validator: Validator, index: int, block: bytes) -> None:
+        """Keep a block. It is written later, or never, where the disk does not keep up or does not work."""
+        identity = identify(rendition, validator, index)
+        name = self._sealer.name(rendition, identity)
+        if name in self._index:
+            return
+        fits = len(block) <= LARGEST and _room_for(block) <= self._index.capacity
+        if not (fits and self._writing.may_try() and self._queue.offer(Job(name, identity, block))):
+            self._count("dropped")
+
+    def destroy(self, recording_id: str) -> bool:
+        """Remove all blocks of a recording, in every format and version, also those still to be written.
+
+        Returns:
+            False where some could not be removed, which is logged; then ask again later.
+        """
+        folder = self._sealer.folder(recording_id)
+        # In this order: a block that a writer has renamed by now is in the folder, and one that it has not is
+        # given up by the writer, which looks at `cancelled` before and after.
+        self._queue.cancel(folder)
+        try:
+            self._files.clear(folder, self._index.forget)
+        except OSError as error:
+            log.warning(
+                "cache_dir: blocks of a recording that is gone cannot be removed (%s)", _reason(error)
+            )
+            return False
+        return True
+
+    def counts(self) -> DiskCounts:
+        """Return what happened so far."""
+        return dataclasses.replace(
+            self._counts,
+            blocks=len(self._index),
+            used=self._index.used,
+            failing=self._writing.active,
+        )
+
+    def close(self, seconds: float = 2.0) -> None:
+        """Keep nothing more, and give what waits to be written a moment.
+
+        Args:
+            seconds: how long; what is not written by then is dropped.
+        """
+        self._closed = True
+        self._queue.close(seconds)
+
+    def _find_salt(self) -> bytes:
+        try:
+            return self._files.salt()
+        except OSError as error:
+            # What is written now is lost with the process; what is there cannot be read anyway.
+            self._writing.failed(_reason(error))
+            return os.urandom(SALT)
+
+    def _read(self, name: bytes, identity: bytes) -> bytes | None:
+        removals = self._index.removals
+        try:
+            sealed, taken = self._files.read(name, self._clock.wall() - FRESH)
+        except (FileNotFoundError, NotADirectoryError):
+            self._index.forget(name)
+            return None
+        except OSError as error:
+            self._reading.failed(_reason(error))
+            return None
+        self._reading.worked()
+        block = self._sealer.open(identity, sealed)
+        if block is None:
+            self._remove(name)
+            self._count("damaged")
+            return None
+        self._index.touch(name, taken, removals)
+        return block
+
+    def _write(self, job: Job) -> None:
+        try:
+            written = self._writing.may_try() and self._keep(job)
+        except (OSError, ConfigError) as error:
+            self._writing.failed(_reason(error))
+            written = False
+        except Exception as error:  # noqa: BLE001 - a writer must go on, whatever one block does to it
+            self._writing.failed(type(error).__name__)
+            written = False
+        self._count("written" if written else "dropped")
+
+    def _keep(self, job: Job) -> bool:
+        if self._writing.active and self._files.restore():
+            self._index.clear()
+            self._files.keep_salt(self._salt, replace=False)
+        if not self._files.has_room():
+            self._writing.failed("too little space is left on the filesystem")
+            return False
+        room = _room_for(job.block)
+        try:
+            for victim in self._index.reserve(room):
+                self._files.remove(victim)
+            sealed = self._sealer.seal(job.identity, job.block)
+            taken = self._files.write(job.name, sealed, lambda: not job.cancelled)
+        finally:
+            self._index.release(room)
+        self._writing.worked()
+        if taken is None:
+            return False
+        self._index.add(job.name, taken)
+        if job.cancelled:
+            self._remove(job.name)
+            return False
+        return True
+
+    def _remove(self, name: bytes) -> None:
+        self._index.forget(name)
+        self._files.remove(name)
+
+    def _look_around(self) -> None:
+        """Count what is there, and remove what is too much of it."""
+        try:
+            found = []
+            for each in self._files.scan(self._clock.wall()):
+                if self._closed:
+                    return
+                found.append(each)
+        except OSError as error:
+            self._reading.failed(_reason(error))
+            return
+        for victim in self._index.complete_with(found):
+            if self._closed:
+                return
+            self._files.remove(victim)
+
+    def _count(self, what: str) -> None:
+        with self._counting:
+            self._counts = dataclasses.replace(self._counts, **{what: getattr(self._counts, what) + 1})
+
+
+def _room_for(block: bytes) -> int:
+    """Return the bytes that a block takes on the disk at the most."""
+    return -(-(len(block) + OVERHEAD) // _PAGE) * _PAGE
+
+
+def _reason(error: OSError | ConfigError) -> str:
+    """Return what went wrong, without the path."""
+    return str((error.strerror or type(error).__name__) if isinstance(error, OSError) else error)

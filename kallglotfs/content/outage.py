@@ -1,0 +1,70 @@
+"""A disk that does not work: when to try again, and how to tell once.
+
+User: `disk.py`.
+
+Threading: one lock, a leaf; it is not held while the log is written to.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kallglotfs.clock import Clock
+
+log = logging.getLogger(__name__)
+
+#: Seconds until the next try.
+PAUSE = 60.0
+#: Seconds within which one warning is enough: a disk at the edge of being full works now and then.
+QUIET = 3600.0
+
+
+class Outage:
+    """Knows whether one kind of work with the disk fails.
+
+    Args:
+        clock: what tells the time.
+        work: what blocks cannot be, for the log.
+    """
+
+    def __init__(self, clock: Clock, work: str) -> None:
+        self._clock = clock
+        self._work = work
+        self._lock = threading.Lock()
+        self._again = 0.0
+        self._warned: float | None = None
+        #: It failed when it was tried last.
+        self.active = False
+
+    def may_try(self) -> bool:
+        """Tell whether it works as far as we know, or it is time to see whether it does."""
+        return not self.active or self._clock.now() >= self._again
+
+    def failed(self, reason: str) -> None:
+        """Note that it does not work; warn where that is news.
+
+        Args:
+            reason: the system's words, without a name or a path.
+        """
+        now = self._clock.now()
+        with self._lock:
+            self._again = now + PAUSE
+            news, self.active = not self.active, True
+            loud = news and (self._warned is None or now - self._warned >= QUIET)
+            if loud:
+                self._warned = now
+        if news:
+            level = logging.WARNING if loud else logging.INFO
+            log.log(level, "cache_dir: blocks cannot be %s (%s); going on without", self._work, reason)
+
+    def worked(self) -> None:
+        """Note that it works."""
+        if not self.active:
+            return
+        with self._lock:
+            news, self.active = self.active, False
+        if news:
+            log.info("cache_dir: blocks can be %s again", self._work)
