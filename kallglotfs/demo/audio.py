@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import zlib
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ _WRITE = 8192
 _FULL_SCALE = 32767
 #: Bit rates of MP3 per channel, kbit/s, at telephone rates (Hz, up to) and above.
 _SLOW, _SLOW_KBPS, _FAST_KBPS = 24000, 16, 64
+#: Flags of an Info tag: the numbers of frames and of bytes follow.
+_HAS_FRAMES_AND_BYTES = 3
 #: LAME's 0 (best) to 9 (fastest).
 _LAME_QUALITY = 5
 _REVERSED = bytes(int(f"{each:08b}"[::-1], 2) for each in range(256))
@@ -90,7 +93,7 @@ def encode(samples: Samples, rate: int, audio_format: str, *, repeats: int = 1) 
             are encoded once and repeated) and 6 s as Vorbis.
     """
     if audio_format == "mp3":
-        return _encode_mp3(samples, rate) * repeats
+        return _encode_mp3(samples, rate, repeats)
     target = io.BytesIO()
     with soundfile.SoundFile(
         target,
@@ -107,8 +110,8 @@ def encode(samples: Samples, rate: int, audio_format: str, *, repeats: int = 1) 
     return with_fixed_serial(encoded) if audio_format == "ogg" else encoded
 
 
-def _encode_mp3(samples: Samples, rate: int) -> bytes:
-    """Return MP3 frames of one bit rate, which may follow each other in any number.
+def _encode_mp3(samples: Samples, rate: int, repeats: int) -> bytes:
+    """Return an MP3 of one bit rate, whose frames may follow each other in any number.
 
     libsndfile's own MP3 differs from process to process (12 processes, 12 files), LAME's by itself does not.
     """
@@ -118,9 +121,34 @@ def _encode_mp3(samples: Samples, rate: int) -> bytes:
     encoder.set_channels(channels)
     encoder.set_in_sample_rate(rate)
     encoder.set_out_sample_rate(rate)
-    encoder.set_bit_rate(channels * (_SLOW_KBPS if rate <= _SLOW else _FAST_KBPS))
+    kbps = channels * (_SLOW_KBPS if rate <= _SLOW else _FAST_KBPS)
+    encoder.set_bit_rate(kbps)
     encoder.set_quality(_LAME_QUALITY)
-    return bytes(encoder.encode(samples.tobytes()) + encoder.flush())
+    frames = bytes(encoder.encode(samples.tobytes()) + encoder.flush()) * repeats
+    return _info_frame(frames, channels, kbps, rate) + frames
+
+
+def _info_frame(frames: bytes, channels: int, kbps: int, rate: int) -> bytes:
+    """Return the silent first frame that tells how long the file is, so that players need not read it all.
+
+    The frame is layer III of ISO/IEC 11172-3 and 13818-3; the tag in it is LAME's "Info", which stands where
+    Xing's does: behind the side information.
+    """
+    first_version = rate > _SLOW
+    length = (144 if first_version else 72) * kbps * 1000 // rate
+    count = at = 0
+    while at < len(frames):
+        padding = frames[at + 2] >> 1 & 1
+        at += length + padding
+        count += 1
+    side = {(True, 2): 32, (True, 1): 17, (False, 2): 17, (False, 1): 9}[first_version, channels]
+    frame = bytearray(length)
+    # The same header as the others', without padding.
+    frame[:4] = frames[:2] + bytes([frames[2] & 0xFD]) + frames[3:4]
+    frame[4 + side : 20 + side] = b"Info" + struct.pack(
+        ">III", _HAS_FRAMES_AND_BYTES, count, length + len(frames)
+    )
+    return bytes(frame)
 
 
 def with_fixed_serial(ogg: bytes) -> bytes:

@@ -158,30 +158,32 @@ def test_sixteen_readers_at_once(
     assert sent == sum(2_000_000 + index for index in range(files))
 
 
+@pytest.mark.parametrize(("form", "starts"), [("mp3", ["0"]), ("wav", ["0", "50%", "99%"])])
 def test_mpv_plays_and_seeks_without_fetching_the_whole_file(
-    service: DemoServer, mount: Callable[..., MountedFolder]
+    form: str, starts: list[str], service: DemoServer, mount: Callable[..., MountedFolder]
 ) -> None:
-    """From the start, from the middle, from the end."""
+    """From the start, from the middle, from the end of an hour.
+
+    mpv takes a FUSE mount for the internet and would download what it plays on its own account, hence
+    `--cache=no`. In an MP3 it finds the middle by reading up to it, on a local disk as well.
+    """
     long = max(service.calls, key=lambda row: row.duration)
     folder = mount()
-    path = folder.recordings / f"{long.id}.{long.format}"
+    path = folder.recordings / f"{long.id}.{form}"
     size = path.stat().st_size
-    for start in ("0", "50%", "99%"):
-        command = [
-            "mpv",
-            "--no-config",
-            "--no-video",
-            "--ao=null",
-            "--untimed",
-            f"--start={start}",
-            "--length=2",
-            path,
-        ]
-        played = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    for start in starts:
+        command = ["mpv", "--no-config", "--no-video", "--ao=null", "--untimed", "--cache=no"]
+        played = subprocess.run(
+            [*command, f"--start={start}", "--length=2", path],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         assert "AO: [null]" in played.stdout, played.stdout
-    assert service.requests.count("api") == 1
+    assert service.requests.count("api") == (1 if form == long.format else 2)
     sent = sum(each.bytes_sent for each in service.requests.records("storage"))
-    assert sent < size
+    assert sent < size / 4
 
 
 def test_stat_and_attributes(service: DemoServer, mount: Callable[..., MountedFolder]) -> None:
