@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def adapted(binding: ModuleType) -> Any:
     """Return the binding's `FUSE` class with our open and read.
 
-    Our `open` of the operations returns an `Opened`, our `read` a list of memoryviews.
+    Our `open` of the operations returns an `Opened`, our `read` a list of `Piece`.
 
     Args:
         binding: from `libfuse.load`.
@@ -46,8 +46,9 @@ def adapted(binding: ModuleType) -> Any:
             )
             done = 0
             for piece in pieces:
-                room[done : done + len(piece)] = piece
-                done += len(piece)
+                view = piece.view
+                room[done : done + len(view)] = view
+                done += len(view)
             return done
 
     return Adapted

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kallglotfs.clock import Clock
+    from kallglotfs.content.reader import Piece
     from kallglotfs.model import Attrs
     from kallglotfs.vfs.filesystem import FileSystem
     from kallglotfs.vfs.handles import Opened
@@ -158,7 +159,7 @@ class Operations:
         return self._filesystem.open(path, self._patience())
 
     @_callback
-    def read(self, _path: str, size: int, offset: int, handle: int) -> list[memoryview]:
+    def read(self, _path: str, size: int, offset: int, handle: int) -> list[Piece]:
         """Answer `read`, in pieces."""
         return self._filesystem.read(handle, offset, size, self._patience())
 

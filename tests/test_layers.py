@@ -18,7 +18,7 @@ ALLOWED = {
     "content": set(),
     "remote": {"content.ranges"},
     "config": set(),
-    "operations": {"vfs"},
+    "operations": {"vfs", "content"},
     "caller": set(),
     "logs": set(),
     "mountpoint": set(),

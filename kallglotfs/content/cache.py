@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from cachetools import LRUCache
 
-from kallglotfs.content.extent import BLOCK, Extent, Shelf
+from kallglotfs.content.arena import BLOCK, Arena, Block
+from kallglotfs.content.extent import Extent, Shelf
 from kallglotfs.content.ranges import block_count
 from kallglotfs.errors import TimedOut
 
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from kallglotfs.clock import Clock
-    from kallglotfs.content.extent import Block, Source
+    from kallglotfs.content.extent import Source
     from kallglotfs.model import Rendition, RenditionFacts, Validator
     from kallglotfs.patience import Executor, Patience
 
 #: Blocks of the first contact with a file: 1 MiB, handed over block by block.
 FIRST_RUN = 4
+#: Blocks let go for one new one, before that gets memory of its own: all of them are being read from.
+TRIES = 8
 
 
 class Disk(Shelf, Protocol):
@@ -53,7 +56,7 @@ class BlockCache:
     """Keeps blocks in memory and starts extents for those it has not got.
 
     Args:
-        capacity: bytes of blocks kept at the most.
+        capacity: bytes of memory for blocks, those on their way included.
         source: where blocks come from.
         demand: runs extents somebody waits for.
         ahead: runs extents nobody waits for yet.
@@ -73,7 +76,8 @@ class BlockCache:
         disk: Disk | None = None,
     ) -> None:
         self.condition = threading.Condition()
-        self._blocks: LRUCache[tuple[Rendition, Validator, int], Block] = LRUCache(capacity, getsizeof=len)
+        self._arena = Arena(capacity)
+        self._blocks: LRUCache[tuple[Rendition, Validator, int], Block] = LRUCache(self._arena.slots)
         self._extents: dict[Rendition, list[Extent]] = {}
         self._source = source
         self._disk = disk
@@ -182,12 +186,26 @@ class BlockCache:
                 if extent.unwanted:
                     extent.cancel()
 
+    # Called by extents.
+
+    def room(self, length: int) -> Block:
+        """Return an empty block, in place of the least recently used one where memory is all in use."""
+        for _ in range(TRIES):
+            block = self._arena.take(length)
+            if block is not None:
+                return block
+            with self.condition:
+                if not self._blocks:
+                    break
+                # Freed as soon as nobody reads from it any more, which may be later.
+                self._blocks.popitem()
+        return Block(memoryview(bytearray(length)))
+
     # Called by extents, with the condition held.
 
     def keep(self, rendition: Rendition, validator: Validator, index: int, block: Block) -> None:
-        """Keep a block, letting the least recently used go; one larger than the cache is not kept."""
-        if len(block) <= self._blocks.maxsize:
-            self._blocks[rendition, validator, index] = block
+        """Keep a block, letting the least recently used go."""
+        self._blocks[rendition, validator, index] = block
 
     def retire(self, extent: Extent) -> None:
         """Forget an extent that is done."""
@@ -223,21 +241,21 @@ class BlockCache:
 
     def _covering(self, rendition: Rendition, validator: Validator, index: int) -> Extent | None:
         for extent in self._extents.get(rendition, ()):
-            if extent.validator == validator and extent.covers(index):
+            if index in extent.coming and extent.validator == validator:
                 return extent
         return None
 
     def _gap(self, rendition: Rendition, validator: Validator, blocks: range) -> range:
         """Return the leading run of `blocks` that nobody has or fetches, within the file."""
-        stop = min(blocks.stop, block_count(validator.size, BLOCK))
-        index = blocks.start
-        while (
-            index < stop
-            and (rendition, validator, index) not in self._blocks
-            and self._covering(rendition, validator, index) is None
-        ):
-            index += 1
-        return range(blocks.start, index)
+        start, stop = blocks.start, min(blocks.stop, block_count(validator.size, BLOCK))
+        for extent in self._extents.get(rendition, ()):
+            coming = extent.coming
+            if start < coming.stop and coming.start < stop and extent.validator == validator:
+                stop = max(start, coming.start)
+        for index in range(start, stop):
+            if (rendition, validator, index) in self._blocks:
+                return range(start, index)
+        return range(start, stop)
 
     def _abandon(self, extent: Extent, future: Future[Block] | Future[RenditionFacts]) -> None:
         """Let later readers start afresh instead of joining a fetch that is stuck."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from kallglotfs.backoff import Backoff
 from kallglotfs.clock import Clock, Deadline
+from kallglotfs.content.arena import BLOCK, Block
 from kallglotfs.content.ranges import block_count, block_range
 from kallglotfs.errors import BadResponse, KallglotError, ServiceFault
 from kallglotfs.model import Rendition, RenditionFacts, Validator
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: A finished block; nobody changes one.
-Block = bytes | bytearray
-
-#: Bytes of a block. 256 KiB: a player's first read waits for no more, and 13 kB/s still meets `timeout`.
-BLOCK = 256 * 1024
 #: Seconds a stream that is far enough ahead waits for a reader before it hangs up.
 IDLE = 30.0
 #: Blocks a reader may be ahead of a stream that could also be asked for a range: 8 MiB.
@@ -85,10 +81,10 @@ class Source(Protocol):
 class Shelf(Protocol):
     """Where blocks outlive the mount: the disk tier."""
 
-    def get(self, rendition: Rendition, validator: Validator, index: int) -> Block | None:
+    def get(self, rendition: Rendition, validator: Validator, index: int) -> bytes | None:
         """Return a block it has."""
 
-    def put(self, rendition: Rendition, validator: Validator, index: int, block: Block) -> None:
+    def put(self, rendition: Rendition, validator: Validator, index: int, block: bytes) -> None:
         """Take a block."""
 
 
@@ -96,6 +92,9 @@ class Keeper(Protocol):
     """Takes finished blocks and lets extents go: the block cache."""
 
     condition: threading.Condition
+
+    def room(self, length: int) -> Block:
+        """Return an empty block; called without the condition."""
 
     def keep(self, rendition: Rendition, validator: Validator, index: int, block: Block) -> None:
         """Keep a block; called with the condition held."""
@@ -154,18 +153,20 @@ class Extent:
         self._cancelled = False
         self._long = False
         self._ranged = True
-        self._block = bytearray()
+        self._block: Block | None = None
         self._filled = 0
 
     # Called by the block cache with the condition held.
 
-    def covers(self, index: int) -> bool:
-        """Tell whether block `index` will come from here soon enough."""
-        reach = self.next + REACH if self._long and self._ranged else self.end
-        return self.next <= index < min(self.end, max(reach, self._wanted + 1))
+    @property
+    def coming(self) -> range:
+        """The blocks that will come from here soon enough to wait for them."""
+        if self._long and self._ranged:
+            return range(self.next, min(self.end, max(self.next + REACH, self._wanted + 1)))
+        return range(self.next, self.end)
 
     def subscribe(self, index: int) -> Future[Block]:
-        """Return the future of block `index`, which this extent covers."""
+        """Return the future of block `index`, which is coming from here."""
         self._wanted = max(self._wanted, index)
         self._keeper.condition.notify_all()
         return self._waiting.setdefault(index, Future())
@@ -229,7 +230,7 @@ class Extent:
             block = self._shelf.get(self.rendition, self.validator, self.next)
             if block is None:
                 return
-            self._hand_over(block)
+            self._hand_over(Block(memoryview(block)))
 
     def _attempt(self) -> None:
         """Open the rest and receive what comes of it."""
@@ -255,7 +256,7 @@ class Extent:
                 # A sender without ranges starts over: what it sends on the way is worth keeping.
                 self.next = 0
             for index in [index for index in self._waiting if index >= self.end]:
-                self._waiting.pop(index).set_result(b"")
+                self._waiting.pop(index).set_result(Block(memoryview(b"")))
         if first:
             self.contact.set_result(RenditionFacts(body.validator, modified))
 
@@ -263,15 +264,15 @@ class Extent:
         assert self.validator is not None
         self._skip(body, self._position() - body.start)
         while not self._done():
-            if not self._filled:
-                self._block = bytearray(len(block_range(self.next, BLOCK, self.validator.size)))
-            self._filled += body.fill(memoryview(self._block)[self._filled :], self.deadline)
+            if self._block is None:
+                self._block = self._keeper.room(len(block_range(self.next, BLOCK, self.validator.size)))
+            self._filled += body.fill(self._block.view[self._filled :], self.deadline)
             if self._filled == len(self._block):
-                self._filled = 0
                 index, block = self.next, self._block
+                self._block, self._filled = None, 0
                 self._hand_over(block)
                 if self._shelf is not None:
-                    self._shelf.put(self.rendition, self.validator, index, block)
+                    self._shelf.put(self.rendition, self.validator, index, bytes(block.view))
 
     def _skip(self, body: Body, count: int) -> None:
         """Let go of what a sender without ranges sends again."""

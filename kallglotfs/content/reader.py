@@ -7,9 +7,9 @@ changed; a lost update costs a little read-ahead.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from kallglotfs.content.extent import BLOCK
+from kallglotfs.content.arena import BLOCK, Block
 from kallglotfs.content.ranges import block_count, block_range, blocks_of, clamp
 from kallglotfs.content.window import LARGE_RUN, Window
 from kallglotfs.errors import Interrupted, KallglotError
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from kallglotfs.clock import Clock
     from kallglotfs.content.cache import Ticket
-    from kallglotfs.content.extent import Block
     from kallglotfs.model import Rendition, Validator
     from kallglotfs.patience import Patience
 
@@ -46,6 +45,19 @@ class Blocks(Protocol):
 
     def drop_ahead(self, rendition: Rendition, owner: object) -> None:
         """Stop fetching what was fetched ahead."""
+
+
+class Piece(NamedTuple):
+    """Some bytes of a block, which is kept as long as they are wanted."""
+
+    block: Block
+    start: int
+    stop: int
+
+    @property
+    def view(self) -> memoryview:
+        """The bytes; the block must outlive it."""
+        return self.block.view[self.start : self.stop]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +103,7 @@ class Reader:
 
     def read(
         self, content: Content, offset: int, length: int, patience: Patience, sharers: int = 1
-    ) -> list[memoryview]:
+    ) -> list[Piece]:
         """Return exactly the bytes at `offset`, fewer only at the end of the file.
 
         Args:
@@ -137,22 +149,22 @@ class Reader:
         if window.seeks != content.window.seeks:
             self._blocks.drop_ahead(rendition, content)
         asked = self._blocks.ask(rendition, validator, blocks, window.run(self._streams))
-        waited = any(not isinstance(answer, bytes | bytearray) for answer in asked)
+        waited = any(not isinstance(answer, Block) for answer in asked)
         window = window.widen(max(1, self._most // max(1, sharers)), waited=waited)
         content.window, ahead = window.ahead(block_count(validator.size, BLOCK), self._streams)
         if ahead:
             self._blocks.fetch_ahead(rendition, validator, ahead, window.run(self._streams), content)
         return [
-            answer if isinstance(answer, bytes | bytearray) else self._blocks.collect(answer, patience)
+            answer if isinstance(answer, Block) else self._blocks.collect(answer, patience)
             for answer in asked
         ]
 
 
-def _cut(found: list[Block], blocks: range, part: range, size: int) -> list[memoryview]:
+def _cut(found: list[Block], blocks: range, part: range, size: int) -> list[Piece]:
     pieces = []
     for index, block in zip(blocks, found, strict=True):
         whole = block_range(index, BLOCK, size)
         assert len(block) == len(whole)
         start, stop = max(part.start, whole.start), min(part.stop, whole.stop)
-        pieces.append(memoryview(block)[start - whole.start : stop - whole.start])
+        pieces.append(Piece(block, start - whole.start, stop - whole.start))
     return pieces

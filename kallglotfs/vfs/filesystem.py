@@ -19,6 +19,7 @@ from kallglotfs.vfs.handles import Handles, Opened
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kallglotfs.content.reader import Piece
     from kallglotfs.model import Rendition, Validator
     from kallglotfs.patience import Patience
     from kallglotfs.vfs.tree import Tree
@@ -41,7 +42,7 @@ class ContentReader(Protocol):
 
     def read(
         self, content: Content, offset: int, length: int, patience: Patience, sharers: int
-    ) -> list[memoryview]:
+    ) -> list[Piece]:
         """Return bytes, in pieces."""
 
 
@@ -118,7 +119,7 @@ class FileSystem:
             validator = found
         return self._handles.add(Content(rendition, validator))
 
-    def read(self, number: int, offset: int, length: int, patience: Patience) -> list[memoryview]:
+    def read(self, number: int, offset: int, length: int, patience: Patience) -> list[Piece]:
         """Return exactly the bytes at `offset`, in pieces; fewer only at the end of the file.
 
         Raises:

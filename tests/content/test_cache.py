@@ -12,8 +12,8 @@ import pytest
 
 from fakes import FakeStorage, NoSleep
 from kallglotfs.clock import Clock
+from kallglotfs.content.arena import BLOCK
 from kallglotfs.content.cache import BlockCache
-from kallglotfs.content.extent import BLOCK
 from kallglotfs.content.reader import ECHO, Content, Reader
 from kallglotfs.errors import BadResponse, ContentChanged, NotPermitted, TimedOut
 from kallglotfs.model import Rendition, Validator
@@ -45,7 +45,7 @@ class Rig:
         return Content(RENDITION, self.cache.contact(RENDITION, self.patience()).validator)
 
     def read(self, content: Content, offset: int, length: int) -> bytes:
-        return b"".join(self.reader.read(content, offset, length, self.patience()))
+        return b"".join(piece.view for piece in self.reader.read(content, offset, length, self.patience()))
 
     def fetched(self) -> int:
         """Return the bytes asked of the storage."""
