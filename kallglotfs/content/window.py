@@ -20,6 +20,10 @@ OPENING = 4
 #: Blocks of the smallest and of the largest request. At 50 MB/s per connection and 30 ms to the first byte,
 #: 8 MiB spend 84 % of the time transferring, 1 MiB 40 %.
 SMALL_RUN, LARGE_RUN = 4, 32
+#: Requests that share a window as long as they can still grow.
+SHARES = 4
+#: By how much a window grows when its reader waits again: a copy has all streams at work after five waits.
+FASTER = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +64,19 @@ class Window:
         """
         if self.streak < PROOF:
             return self
-        length = self.length * 2 if waited else self.length
+        growth = (2 if self.length <= OPENING else FASTER) if waited else 1
+        length = self.length * growth
         return replace(self, length=min(most, max(OPENING, length)))
 
     def run(self, streams: int) -> int:
-        """Return the blocks to ask for in one request, so that `streams` requests share the window."""
+        """Return the blocks to ask for in one request.
+
+        A small window is shared by few requests, each of which costs about a millisecond of processor time;
+        once requests are as large as they get, a wider window means more of them, up to `streams`.
+        """
         if not self.length:
             return 1
-        return min(self.length, max(SMALL_RUN, min(LARGE_RUN, self.length // streams)))
+        return min(self.length, max(SMALL_RUN, min(LARGE_RUN, self.length // min(streams, SHARES))))
 
     def ahead(self, last: int, streams: int) -> tuple[Window, range]:
         """Return the window after fetching ahead, and the blocks to fetch.
