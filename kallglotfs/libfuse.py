@@ -36,6 +36,9 @@ LIBRARIES = ("libfuse3.so.4", "libfuse3.so.3")
 MAX_THREADS_SINCE = (3, 12)
 #: Requests the kernel may have under way: slow reads of that many files still let `ls` through.
 THREADS = 128
+#: Seconds the kernel answers `stat` by itself. What changes (a recording that becomes ready, another version)
+#: is seen that much later by `stat`, but not by `open`, which looks anew.
+KNOWN_FOR = 5
 #: What libfuse says that nobody needs to know.
 _NOISE = ("Ignoring invalid max threads value",)
 #: Seconds between two nudges of libfuse's loop while it ends.
@@ -101,6 +104,8 @@ class Session:
             "default_permissions": True,
             "allow_other": allow_other,
             "use_ino": True,
+            "entry_timeout": KNOWN_FOR,
+            "attr_timeout": KNOWN_FOR,
             "foreground": True,
         }
         self._version = (binding.fuse_version_major, binding.fuse_version_minor)

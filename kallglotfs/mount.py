@@ -17,7 +17,8 @@ from kallglotfs import __version__, libfuse
 from kallglotfs.catalog.catalog import Catalog
 from kallglotfs.catalog.store import CatalogStore, catalog_path
 from kallglotfs.clock import Clock, Deadline
-from kallglotfs.content.cache import BlockCache
+from kallglotfs.content.arena import BLOCK
+from kallglotfs.content.cache import SMALL_FILE, BlockCache
 from kallglotfs.content.reader import Reader
 from kallglotfs.errors import KallglotError, KeyRefused, MountError, NotPermitted, RateLimited
 from kallglotfs.mountpoint import mounted_at
@@ -33,6 +34,7 @@ from kallglotfs.remote.storage import Storage
 from kallglotfs.remote.transport import Transport
 from kallglotfs.vfs.filesystem import FileSystem
 from kallglotfs.vfs.tree import Tree
+from kallglotfs.vfs.walk import DEPTH, Walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +60,7 @@ class Remote:
     service: KallglotService
     broker: LeaseBroker
     storage: Storage
+    budget: Budget
 
 
 def build_remote(
@@ -74,11 +77,12 @@ def build_remote(
     Raises:
         CredentialError: there is no usable key.
     """
+    budget = Budget(clock, settings.throttle_timeout)
     session = ApiSession(
         settings.api_url,
         Transport(USER_AGENT, proxy_credentials=True),
         ApiKey(read_key, clock),
-        Budget(clock, settings.throttle_timeout),
+        budget,
         clock,
     )
     api = Api(session, clock)
@@ -89,7 +93,7 @@ def build_remote(
     broker = LeaseBroker(acquire, clock)
     service = KallglotService(api, broker.offer, store.recording)
     storage = Storage(broker, Transport(USER_AGENT, proxy_credentials=False), session, clock)
-    return Remote(api, service, broker, storage)
+    return Remote(api, service, broker, storage, budget)
 
 
 def open_store(settings: Settings, profile: str, clock: Clock) -> CatalogStore:
@@ -188,9 +192,11 @@ class Mount:
         )
         catalog = Catalog(self._store, self._remote.service, self._demand, clock, settings.timeout)
         tree = Tree(catalog, blocks, settings.formats, settings.sample_rate, clock.wall())
+        depth = max(1, min(DEPTH, settings.memory_cache // 4 // (SMALL_FILE * BLOCK)))
+        walk = Walk(tree, catalog, blocks, self._remote.budget.spare, depth)
         reader = Reader(blocks, clock, settings.streams, settings.memory_cache // 2)
         return Operations(
-            FileSystem(tree, blocks, reader, catalog),
+            FileSystem(tree, blocks, reader, catalog, walk),
             clock,
             settings.timeout,
             self._session.interrupted,

@@ -46,8 +46,8 @@ class Store(Protocol):
     def forget(self, recording_id: str) -> None:
         """Remove a recording and its facts."""
 
-    def listed(self, now: float) -> Iterator[Recording]:
-        """Stream the ready, unexpired recordings."""
+    def listed(self, now: float, start: str = "") -> Iterator[Recording]:
+        """Stream the ready, unexpired recordings, from an id on."""
 
     def count(self, now: float) -> int:
         """Count them."""
@@ -126,9 +126,9 @@ class Catalog:
                 recording = self._recent.get(recording_id)
         return recording
 
-    def listed(self) -> Iterator[Recording]:
-        """Stream the recordings a listing shows: known, ready, unexpired."""
-        return self._store.listed(self._clock.wall())
+    def listed(self, start: str = "") -> Iterator[Recording]:
+        """Stream the recordings a listing shows, from an id on: known, ready, unexpired."""
+        return self._store.listed(self._clock.wall(), start)
 
     def count(self) -> int:
         """Return how many `listed` gives."""

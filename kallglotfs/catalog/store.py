@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 #: Recordings read at once by a listing: no cursor stays open between pages.
 PAGE = 1000
+FIRST_PAGE = 20
 
 _COLUMNS = (
     "id",
@@ -126,23 +127,26 @@ class CatalogStore:
 
         self._database.write(work)
 
-    def listed(self, now: float) -> Iterator[Recording]:
+    def listed(self, now: float, start: str = "") -> Iterator[Recording]:
         """Stream the ready, unexpired recordings by id.
 
         Args:
             now: seconds since the epoch.
+            start: the id to begin with, whether it is there or not.
         """
-        after = ""
+        # Small pages first: who wants a few that follow one id takes no more.
+        page = FIRST_PAGE if start else PAGE
+        compared = ">="
         while True:
             rows = self._database.rows(
-                f"{_SELECT} WHERE status = ? AND id > ? AND (expires_at IS NULL OR expires_at > ?) "
+                f"{_SELECT} WHERE status = ? AND id {compared} ? AND (expires_at IS NULL OR expires_at > ?) "
                 "ORDER BY id LIMIT ?",
-                (Status.READY.value, after, now, PAGE),
+                (Status.READY.value, start, now, page),
             )
             yield from map(_recording, rows)
-            if len(rows) < PAGE:
+            if len(rows) < page:
                 return
-            after = rows[-1][0]
+            start, compared, page = rows[-1][0], ">", PAGE
 
     def count(self, now: float) -> int:
         """Return how many recordings `listed` gives."""

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Blocks of the first contact with a file: 1 MiB, handed over block by block.
 FIRST_RUN = 4
+#: Blocks of a file that nobody has opened yet, fetched along with a walk: files up to 4 MiB come whole.
+SMALL_FILE = 16
 #: Blocks let go for one new one, before that gets memory of its own: all of them are being read from.
 TRIES = 8
 
@@ -94,15 +96,27 @@ class BlockCache:
             KallglotError: as the source says.
         """
         with self.condition:
-            # An answer that is being received is as good as one to come.
-            under_way = self._extents.get(rendition, ())
-            extent = next((each for each in under_way if each.finding or each.contact.done()), None)
-            extent = extent or self._start(rendition, None, range(FIRST_RUN), self._demand)
+            extent = self._finding(rendition)
+            if extent is None:
+                extent = self._start(rendition, None, range(FIRST_RUN), self._demand)
+            elif extent.queued:
+                self._demand.submit(extent.run)
         try:
             return patience.wait(extent.contact, extent.deadline)
         except TimedOut:
             self._abandon(extent, extent.contact)
             raise
+
+    def bring(self, rendition: Rendition) -> Future[RenditionFacts] | None:
+        """Start finding out what version the storage has, and fetch its beginning; does not wait.
+
+        Returns:
+            The version to come, None when that is under way already.
+        """
+        with self.condition:
+            if self._finding(rendition) is not None:
+                return None
+            return self._start(rendition, None, range(SMALL_FILE), self._ahead).contact
 
     def holds(self, rendition: Rendition, validator: Validator, index: int) -> bool:
         """Tell whether a block is kept or on its way, without asking for it."""
@@ -238,6 +252,11 @@ class BlockCache:
         self._extents.setdefault(rendition, []).append(extent)
         executor.submit(extent.run)
         return extent
+
+    def _finding(self, rendition: Rendition) -> Extent | None:
+        """Return an extent that tells the version; one that is being received is as good as one to come."""
+        extents = self._extents.get(rendition, ())
+        return next((each for each in extents if each.finding or each.contact.done()), None)
 
     def _covering(self, rendition: Rendition, validator: Validator, index: int) -> Extent | None:
         for extent in self._extents.get(rendition, ()):

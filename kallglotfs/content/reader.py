@@ -83,6 +83,8 @@ class Content:
     validator: Validator
     window: Window = field(default_factory=Window)
     failure: Failure | None = None
+    #: Whether its last byte has been read.
+    finished: bool = False
 
 
 class Reader:

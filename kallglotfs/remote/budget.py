@@ -30,6 +30,10 @@ DEFAULT_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 #: A reset further off than this (seconds) is taken for nonsense: the known windows last a minute.
 LONGEST_WINDOW = 3600.0
+#: The part of a window's requests that is kept for who waits, and its least number.
+RESERVE, LEAST_RESERVE = 0.25, 3
+#: Requests to spare where no limit is known.
+UNLIMITED = 1000
 
 
 class Budget:
@@ -47,6 +51,7 @@ class Budget:
         self._opens = 0.0
         self._remaining: int | None = None
         self._resets = 0.0
+        self._limit = 0.0
         self._pause = DEFAULT_PAUSE
 
     def admit(self, deadline: Deadline) -> None:
@@ -70,6 +75,19 @@ class Budget:
             deadline.hold(wait)
             self._clock.sleep(wait)
 
+    def spare(self) -> int:
+        """Return how many requests may be spent on what nobody has asked for yet.
+
+        A part of the limit stays in reserve for who asks. A service that states no limit is asked as often as
+        there is something to ask.
+        """
+        with self._lock:
+            if self._clock.now() < self._opens:
+                return 0
+            if self._remaining is None or self._clock.now() >= self._resets:
+                return UNLIMITED
+            return max(0, self._remaining - max(LEAST_RESERVE, int(self._limit * RESERVE)))
+
     def learn(self, headers: Mapping[str, str]) -> None:
         """Take over what a response says about the current window."""
         remaining = _number(headers.get("X-RateLimit-Remaining"))
@@ -79,7 +97,9 @@ class Budget:
         left = reset - self._their_time(headers)
         if not 0 < left <= LONGEST_WINDOW:
             return
+        limit = _number(headers.get("X-RateLimit-Limit"))
         with self._lock:
+            self._limit = limit or max(self._limit, remaining)
             resets = self._clock.now() + left
             same_window = self._remaining is not None and abs(resets - self._resets) < 1.5  # noqa: PLR2004 - whole seconds
             # Answers overtake each other: within a window the lower number is the later one.

@@ -5,8 +5,8 @@ Used by the API session and the storage session, each with a pool of its own.
 Rules: redirects are never followed (a `requests.Session` would forward credentials, and would read a 302's
 whole body first: against one that declares the file's length it hangs), nothing is taken from `.netrc`,
 cookies are neither kept nor sent, a body is never decoded. The adapter alone keeps to all of them; a session
-around it adds only what we must not have, and a third of a request's time. Exceptions of `requests` and `urllib3` carry the full
-URL with its signature, so none of them gets out, not even as a cause.
+around it adds only what we must not have, and a third of a request's time. Exceptions of `requests` and
+`urllib3` carry the full URL with its signature, so none of them gets out, not even as a cause.
 
 Threading: `get` may be called from any number of threads.
 """

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kallglotfs.model import Rendition, Validator
     from kallglotfs.patience import Patience
     from kallglotfs.vfs.tree import Tree
+    from kallglotfs.vfs.walk import Walk
 
 log = logging.getLogger(__name__)
 
@@ -75,13 +76,15 @@ class FileSystem:
         kept: the block cache.
         reader: reads bytes.
         catalog: what is known.
+        walk: told what is opened and read to its end.
     """
 
-    def __init__(self, tree: Tree, kept: Kept, reader: ContentReader, catalog: Facts) -> None:
+    def __init__(self, tree: Tree, kept: Kept, reader: ContentReader, catalog: Facts, walk: Walk) -> None:
         self._tree = tree
         self._kept = kept
         self._reader = reader
         self._catalog = catalog
+        self._walk = walk
         self._handles = Handles()
 
     def attributes(self, path: str, patience: Patience) -> Attrs:
@@ -117,6 +120,7 @@ class FileSystem:
             if found.size != attrs.size or (validator is not None and not validator.accepts(found)):
                 raise ContentChanged(f"{rendition.recording_id}: another version than was looked up")
             validator = found
+        self._walk.opened(rendition)
         return self._handles.add(Content(rendition, validator))
 
     def read(self, number: int, offset: int, length: int, patience: Patience) -> list[Piece]:
@@ -129,12 +133,16 @@ class FileSystem:
         """
         content = self._handles.get(number)
         try:
-            return self._reader.read(content, offset, length, patience, self._handles.count())
+            pieces = self._reader.read(content, offset, length, patience, self._handles.count())
         except ContentChanged:
             self._catalog.doubt(content.rendition)
             raise
         except NotFound as error:
             raise ContentChanged(str(error)) from error
+        if offset + length >= content.validator.size and not content.finished:
+            content.finished = True
+            self._walk.finished(content.rendition)
+        return pieces
 
     def release(self, number: int) -> None:
         """Close a file."""

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Protocol
 
 from kallglotfs.errors import NotADirectory, NotFound
@@ -44,8 +45,8 @@ class Knowledge(Protocol):
     def known(self, recording_id: str) -> Recording | None:
         """Return what is known without asking."""
 
-    def listed(self) -> Iterator[Recording]:
-        """Stream the recordings to list."""
+    def listed(self, start: str = "") -> Iterator[Recording]:
+        """Stream the recordings to list, from an id on."""
 
     def facts(self, rendition: Rendition) -> RenditionFacts | None:
         """Return what the storage confirmed."""
@@ -171,14 +172,28 @@ class Tree:
         self._catalog.confirm(rendition, facts)
         return facts
 
+    def following(self, rendition: Rendition, count: int) -> list[Rendition]:
+        """Return up to `count` renditions that the listing shows behind one, in its order."""
+        renditions = self._renditions(rendition.recording_id)
+        behind = itertools.dropwhile(lambda each: _place(each) <= _place(rendition), renditions)
+        return list(itertools.islice(behind, count))
+
     def _recordings(self) -> Iterator[str]:
-        for recording in self._catalog.listed():
+        return map(format_name, self._renditions())
+
+    def _renditions(self, start: str = "") -> Iterator[Rendition]:
+        """Stream what the listing shows, from an id on, in the order in which programs sort names."""
+        for recording in self._catalog.listed(start):
             native = recording.native()
-            shown = dict.fromkeys(native.format if name == NATIVE else name for name in self._formats)
-            for name in shown:
+            shown = {native.format if name == NATIVE else name for name in self._formats}
+            for name in sorted(shown):
                 rendition = Rendition(recording.id, name, self._rate)
                 if _comes_as(recording, rendition):
-                    yield format_name(rendition)
+                    yield rendition
+
+
+def _place(rendition: Rendition) -> tuple[str, str]:
+    return (rendition.recording_id, rendition.format)
 
 
 def _comes_as(recording: Recording, rendition: Rendition) -> bool:

@@ -94,3 +94,19 @@ def test_retry_after_as_a_date() -> None:
     """By the sender's clock; a past one means now."""
     assert parse_retry_after(formatdate(1000, usegmt=True), 990) == 10
     assert parse_retry_after(formatdate(1000, usegmt=True), 2000) == 0
+
+
+def test_what_is_spare_leaves_a_reserve_for_who_waits() -> None:
+    """A quarter of the limit."""
+    clock = FakeClock()
+    budget = Budget(clock, 90)
+    assert budget.spare() > 100
+    reset = str(int(clock.wall()) + 60)
+    budget.learn({"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "40", "X-RateLimit-Reset": reset})
+    assert budget.spare() == 25
+    budget.learn({"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "10", "X-RateLimit-Reset": reset})
+    assert budget.spare() == 0
+    clock.sleep(61)
+    assert budget.spare() > 100
+    budget.refuse({"Retry-After": "5"})
+    assert budget.spare() == 0

@@ -1,0 +1,137 @@
+"""Walks: what comes next is brought along for who reads in order, nothing for anybody else."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import Future
+
+from kallglotfs.errors import NotFound
+from kallglotfs.model import Rendition, RenditionFacts, Validator
+from kallglotfs.vfs.walk import PROOF, Walk
+
+FILES = [Rendition(f"rec_{index:03}", "mp3") for index in range(100)]
+FACTS = RenditionFacts(Validator(1000, '"v"'))
+
+
+class World:
+    """A listing of a hundred files, none of them known or cached."""
+
+    def __init__(self) -> None:
+        self.asked: list[Rendition] = []
+        self.pending: dict[Rendition, Future[RenditionFacts]] = {}
+        self.confirmed: dict[Rendition, RenditionFacts] = {}
+        self.allowed = 1000
+        self.walk = Walk(self, self, self, lambda: self.allowed, depth=4)
+
+    def following(self, rendition: Rendition, count: int) -> list[Rendition]:
+        place = FILES.index(rendition) + 1
+        return FILES[place : place + count]
+
+    def facts(self, rendition: Rendition) -> RenditionFacts | None:
+        return self.confirmed.get(rendition)
+
+    def confirm(self, rendition: Rendition, facts: RenditionFacts) -> None:
+        self.confirmed[rendition] = facts
+
+    def holds(self, rendition: Rendition, validator: Validator, index: int) -> bool:
+        return rendition in self.confirmed
+
+    def bring(self, rendition: Rendition) -> Future[RenditionFacts] | None:
+        if rendition in self.pending:
+            return None
+        self.asked.append(rendition)
+        self.pending[rendition] = Future()
+        return self.pending[rendition]
+
+    def read(self, rendition: Rendition) -> None:
+        """Open a file and read it to its end."""
+        self.walk.opened(rendition)
+        self.walk.finished(rendition)
+
+    def land(self) -> None:
+        """Let everything under way arrive."""
+        for future in self.pending.values():
+            if not future.done():
+                future.set_result(FACTS)
+
+
+def test_nothing_is_brought_before_a_walk_is_proven() -> None:
+    """Two files in a row may be chance."""
+    world = World()
+    for file in FILES[:PROOF]:
+        world.read(file)
+    assert world.asked == []
+    world.read(FILES[PROOF])
+    assert world.asked == FILES[PROOF + 1 : PROOF + 5]
+
+
+def test_a_walk_asks_for_every_file_once() -> None:
+    """However far it goes."""
+    world = World()
+    for file in FILES:
+        world.read(file)
+        world.land()
+    assert world.asked == FILES[PROOF + 1 :]
+    assert set(world.confirmed) == set(world.asked)
+
+
+def test_no_more_than_the_depth_is_under_way() -> None:
+    """Memory and threads are bounded, even where nothing arrives."""
+    world = World()
+    for file in FILES[:20]:
+        world.read(file)
+    assert len(world.asked) == 4
+
+
+def test_who_opens_at_random_gets_nothing_ahead() -> None:
+    """Reading every file to its end is not walking."""
+    world = World()
+    order = FILES[:]
+    random.Random(7).shuffle(order)
+    for file in order:
+        world.read(file)
+    assert len(world.asked) <= 4
+
+
+def test_who_opens_in_order_without_reading_gets_nothing_ahead() -> None:
+    """A player that shows covers, an indexer."""
+    world = World()
+    for file in FILES:
+        world.walk.opened(file)
+    assert world.asked == []
+
+
+def test_two_walks_do_not_disturb_each_other() -> None:
+    """Two rsyncs of one mount."""
+    world = World()
+    for step in range(PROOF + 1):
+        for file in (FILES[step], FILES[50 + step]):
+            world.read(file)
+            world.land()
+    assert set(world.asked) == {*FILES[PROOF + 1 : PROOF + 5], *FILES[PROOF + 51 : PROOF + 55]}
+
+
+def test_what_the_budget_does_not_spare_is_not_asked_for() -> None:
+    """Somebody may be waiting for those requests."""
+    world = World()
+    world.allowed = 1
+    for file in FILES[:10]:
+        world.read(file)
+    assert len(world.asked) == 1
+    world.land()
+    world.allowed = 0
+    world.read(FILES[10])
+    assert len(world.asked) == 1
+
+
+def test_a_file_that_cannot_be_brought_stops_nothing() -> None:
+    """Its own reader will be told."""
+    world = World()
+    for file in FILES[: PROOF + 1]:
+        world.read(file)
+    for future in world.pending.values():
+        future.set_exception(NotFound("gone"))
+    world.read(FILES[PROOF + 1])
+    world.read(FILES[PROOF + 2])
+    assert world.confirmed == {}
+    assert len(world.asked) > 4
