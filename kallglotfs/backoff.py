@@ -31,7 +31,7 @@ class Backoff:
     def wait(self, error: Exception) -> None:
         """Pause before the next try, or raise `error` when there is no time for one."""
         asked = error.pause if isinstance(error, ServiceFault) else None
-        pause = self._pause * self._clock.jitter() if asked is None else max(asked, FIRST_PAUSE)
+        pause = max(asked or 0.0, self._pause * self._clock.jitter())
         if pause >= self._deadline.remaining():
             raise error
         self._clock.sleep(pause)

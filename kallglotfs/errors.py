@@ -10,6 +10,7 @@ errno. Messages are shown to users and logged, so they never hold a key, a signa
     ├── SystemFault          this machine lacks something (no /dev/fuse, no libfuse)
     ├── MountError           the mount cannot be made here (mount point, refused key)
     ├── NotFound             no such recording, deleted, retention over, wrong name
+    │   └── NoSuchFormat     not to be had in this format or at this rate
     ├── NotPermitted         key refused, scope, account, storage refuses a fresh URL
     │   └── KeyRefused       the API says 401
     ├── ContentChanged       other size or ETag than pinned at open
@@ -51,6 +52,10 @@ class MountError(KallglotError):
 
 class NotFound(KallglotError):
     """There is no such recording (any more), or the name cannot be one."""
+
+
+class NoSuchFormat(NotFound):
+    """The recording may exist, but the service does not give it in this format or at this rate."""
 
 
 class NotPermitted(KallglotError):

@@ -50,7 +50,8 @@ def configure(level: str, log_file: Path | None, stderr: TextIO | None) -> None:
     layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     if log_file is not None:
         # Made private before anything is written to it.
-        os.close(os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # Not blocking: a FIFO without a reader is refused, not waited for.
+        os.close(os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600))
         handler = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
     elif stderr is not None:
         handler = logging.StreamHandler(stderr)
@@ -60,6 +61,8 @@ def configure(level: str, log_file: Path | None, stderr: TextIO | None) -> None:
     else:
         handler = logging.NullHandler()
     handler.setFormatter(RedactingFormatter(layout))
+    # A log that cannot be written is no reason to print tracebacks where a user looks.
+    logging.raiseExceptions = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

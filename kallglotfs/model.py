@@ -135,11 +135,13 @@ class Lease:
         url: where the bytes are; secret, for its signature opens them to anyone.
         ends: when to stop using it, on the clock of `clock.Clock.now` (seconds).
         metered: True when every request on it is an API request (generation 2) and carries the key.
+        size: bytes the metadata states, for an answer that does not tell; None where it states none.
     """
 
     url: Secret
     ends: float
     metered: bool = False
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

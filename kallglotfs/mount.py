@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 
 from kallglotfs import __version__, libfuse
 from kallglotfs.catalog.catalog import Catalog
+from kallglotfs.catalog.retention import Retention
 from kallglotfs.catalog.store import CatalogStore, catalog_path
 from kallglotfs.clock import Clock, Deadline
 from kallglotfs.content.arena import BLOCK
 from kallglotfs.content.cache import SMALL_FILE, BlockCache
+from kallglotfs.content.disk import DiskTier
 from kallglotfs.content.reader import Reader
 from kallglotfs.errors import KallglotError, KeyRefused, MountError, NotPermitted, RateLimited
 from kallglotfs.mountpoint import mounted_at
@@ -156,6 +158,11 @@ class Mount:
         self._clock = Clock()
         self._store = open_store(settings, profile, self._clock)
         self._remote = build_remote(settings, read_key, self._store, self._clock)
+        self._disk = (
+            DiskTier(settings.cache_dir, settings.disk_cache, read_key, self._clock)
+            if settings.disk_cache
+            else None
+        )
         self._demand = ThreadPoolExecutor(DEMAND_THREADS, thread_name_prefix="demand")
         self._ahead = ThreadPoolExecutor(settings.streams, thread_name_prefix="ahead")
         self._session = libfuse.Session(binding, mount_point, profile, allow_other=settings.allow_other)
@@ -175,6 +182,7 @@ class Mount:
         try:
             self._session.start(self._operations)
             self._check_answer()
+            self._retention.start()
             log.info("mounted on %s", self._mount_point)
             ready()
             self._session.wait()
@@ -182,15 +190,27 @@ class Mount:
         finally:
             self._demand.shutdown(wait=False, cancel_futures=True)
             self._ahead.shutdown(wait=False, cancel_futures=True)
+            self._retention.stop()
+            if self._disk is not None:
+                self._disk.close()
             self._store.close()
         return 0
 
     def _build(self) -> Operations:
         settings, clock = self._settings, self._clock
         blocks = BlockCache(
-            settings.memory_cache, self._remote.storage, self._demand, self._ahead, clock, settings.timeout
+            settings.memory_cache,
+            self._remote.storage,
+            self._demand,
+            self._ahead,
+            clock,
+            settings.timeout,
+            self._disk,
         )
-        catalog = Catalog(self._store, self._remote.service, self._demand, clock, settings.timeout)
+        catalog = Catalog(
+            self._store, self._remote.service, self._demand, clock, settings.timeout, blocks.forget
+        )
+        self._retention = Retention(self._store, blocks.forget, clock)
         tree = Tree(catalog, blocks, settings.formats, settings.sample_rate, clock.wall())
         depth = max(1, min(DEPTH, settings.memory_cache // 4 // (SMALL_FILE * BLOCK)))
         walk = Walk(tree, catalog, blocks, self._remote.budget.spare, depth)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from kallglotfs.errors import MountError
 
+#: Which field of a line of mountinfo is the mount point.
+WHERE = 4
 MOUNTINFO = Path("/proc/self/mountinfo")
 
 
@@ -29,13 +32,31 @@ def mounted_at(path: str, mountinfo: Path = MOUNTINFO) -> Mounted | None:
     Format: proc(5), `/proc/pid/mountinfo`.
     """
     found = None
-    for line in mountinfo.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        before, _, after = line.partition(" - ")
-        where = _unescape(before.split(" ")[4])
-        if where == path:
-            kind, source, *_ = after.split(" ")
-            found = Mounted(where, kind, _unescape(source))
+    # Bytes: a path may hold what Python's `splitlines` takes for a line's end.
+    for line in mountinfo.read_bytes().split(b"\n"):
+        before, _, after = os.fsdecode(line).partition(" - ")
+        fields, rest = before.split(" "), after.split(" ")
+        if len(fields) > WHERE and len(rest) > 1 and _unescape(fields[WHERE]) == path:
+            found = Mounted(path, rest[0], _unescape(rest[1]))
     return found
+
+
+def resolved(path: str) -> str:
+    """Return a mount point as the kernel names it, without touching what is mounted there.
+
+    Args:
+        path: as the user wrote it.
+
+    Raises:
+        MountError: it is relative, and the working directory is gone.
+    """
+    try:
+        folder, name = os.path.split(os.path.abspath(path))  # noqa: PTH100 - links are for the next line
+        mount_point = os.path.join(os.path.realpath(folder), name)  # noqa: PTH118
+        # A link is followed, a mount is not looked at: its daemon may be stopped.
+        return mount_point if mounted_at(mount_point) else os.path.realpath(mount_point)
+    except OSError as error:
+        raise MountError(f"{path}: {error.strerror}") from None
 
 
 def check_mount_point(path: str) -> None:
@@ -58,7 +79,9 @@ def check_mount_point(path: str) -> None:
     except OSError as error:
         match error.errno:
             case errno.ENOENT:
-                raise MountError(f"{path}: does not exist; create it with: mkdir -p {path}") from None
+                raise MountError(
+                    f"{path}: does not exist; create it with: mkdir -p {shlex.quote(path)}"
+                ) from None
             case errno.ENOTCONN | errno.ECONNABORTED:
                 raise MountError(
                     f"{path}: a dead mount is in the way; clear it with: kallglotfs umount {path}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kallglotfs.errors import MountError
-from kallglotfs.mountpoint import check_mount_point, mounted_at
+from kallglotfs.mountpoint import check_mount_point, mounted_at, resolved
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,3 +49,24 @@ def test_the_topmost_mount_is_found_and_names_are_unescaped(tmp_path: Path) -> N
     assert found is not None
     assert (found.kind, found.source) == ("fuse.kallglotfs", "acme")
     assert mounted_at("/b", info) is None
+
+
+def test_names_that_python_takes_for_line_ends_are_names(tmp_path: Path) -> None:
+    """Any directory on the machine may be called so."""
+    info = tmp_path / "mountinfo"
+    info.write_bytes("1 0 0:1 / /a\u2028b rw - tmpfs x rw\n2 0 0:2 / /c\x85 rw - tmpfs y rw\n\n".encode())
+    found = mounted_at("/c\x85", info)
+    assert found is not None
+    assert found.source == "y"
+
+
+def test_a_mount_point_is_named_as_the_kernel_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Links are followed, relative names completed, a lost working directory told."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    assert resolved(str(tmp_path / "link")) == str(tmp_path / "real")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(MountError):
+        resolved("calls")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from kallglotfs.clock import Deadline
-from kallglotfs.errors import BadResponse, KeyRefused, NotFound, NotPermitted
+from kallglotfs.errors import BadResponse, KeyRefused, NotFound, NotPermitted, NotReady
 from kallglotfs.model import DEFAULT_FORMAT, Recording, Rendition, Status
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Adder:
             raise
         except NotFound as error:
             return Outcome(text, Result.UNKNOWN, reason=str(error))
-        except (NotPermitted, BadResponse) as error:
+        except (NotPermitted, NotReady, BadResponse) as error:
             return Outcome(text, Result.FAILED, reason=str(error))
         return Outcome(text, Result.BAD)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from cachetools import LRUCache, TTLCache
 
 from kallglotfs.clock import Deadline
-from kallglotfs.errors import NotFound, SystemFault
+from kallglotfs.errors import NoSuchFormat, NotFound, SystemFault
 from kallglotfs.model import Recording, Rendition, RenditionFacts, Status
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds an unknown id stays unknown without asking again.
 UNKNOWN_FOR = 10.0
+#: Seconds a rendition stays away that the storage has not got: it may be a fault, and soon be over.
+MISSING_FOR = 2.0
 #: Seconds a recording in processing is taken to be still so.
 PROCESSING_FOR = 5.0
 #: Recordings kept in memory although the store could not take them.
@@ -81,18 +83,27 @@ class Catalog:
         executor: runs the asking, so that its caller can give up.
         clock: what tells the time.
         timeout: seconds the asking may take.
+        gone: told the id of a recording that is no more.
     """
 
     def __init__(
-        self, store: Store, lookup: Lookup, executor: Executor, clock: Clock, timeout: float
+        self,
+        store: Store,
+        lookup: Lookup,
+        executor: Executor,
+        clock: Clock,
+        timeout: float,
+        gone: Callable[[str], None],
     ) -> None:
         self._store = store
         self._lookup = lookup
         self._executor = executor
         self._clock = clock
         self._timeout = timeout
+        self._gone = gone
         self._lock = threading.Lock()
-        self._unknown: TTLCache[str | Rendition, str] = TTLCache(MOST_UNKNOWN, UNKNOWN_FOR, timer=clock.now)
+        self._unknown: TTLCache[str, str] = TTLCache(MOST_UNKNOWN, UNKNOWN_FOR, timer=clock.now)
+        self._missing: TTLCache[Rendition, str] = TTLCache(MOST_UNKNOWN, MISSING_FOR, timer=clock.now)
         #: Answers that could not be written (a full disk) are not asked for again at every call.
         self._recent: LRUCache[str, Recording] = LRUCache(MOST_RECENT)
         self._recent_facts: LRUCache[Rendition, RenditionFacts] = LRUCache(MOST_RECENT)
@@ -145,7 +156,7 @@ class Catalog:
             NotFound: the rendition was found missing moments ago.
         """
         with self._lock:
-            reason = self._unknown.get(rendition)
+            reason = self._missing.get(rendition)
             recent = self._recent_facts.get(rendition)
         if reason is not None:
             raise NotFound(reason)
@@ -167,9 +178,10 @@ class Catalog:
         self._write(lambda: self._store.forget_facts(rendition))
 
     def missing(self, rendition: Rendition, reason: str) -> None:
-        """Remember for a few seconds that the storage has not got a rendition."""
+        """Remember for a moment that the storage has not got a rendition."""
         with self._lock:
-            self._unknown[rendition] = reason
+            self._missing[rendition] = reason
+        self._gone(rendition.recording_id)
 
     def _is_outdated(self, recording: Recording) -> bool:
         if recording.status is not Status.PROCESSING:
@@ -180,19 +192,24 @@ class Catalog:
     def _ask(self, rendition: Rendition, patience: Patience) -> Recording:
         key = rendition.recording_id
         with self._lock:
-            reason = self._unknown.get(key)
+            reason = self._unknown.get(key) or self._missing.get(rendition)
         if reason is not None:
             raise NotFound(reason)
         deadline = Deadline(self._clock, self._timeout)
         future = self._executor.submit(lambda: self._lookup.look_up(rendition, deadline))
         try:
             recording = patience.wait(future, deadline)
+        except NoSuchFormat as error:
+            with self._lock:
+                self._missing[rendition] = str(error)
+            raise
         except NotFound as error:
             with self._lock:
                 self._unknown[key] = str(error)
                 self._recent.pop(key, None)
             if self._store.recording(key) is not None:
                 self._write(lambda: self._store.forget(key))
+            self._gone(key)
             raise
         self._write(lambda: self._store.save([recording]), lambda: self._recent.update({key: recording}))
         if recording.status is Status.PROCESSING:

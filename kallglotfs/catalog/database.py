@@ -43,6 +43,7 @@ CREATE TABLE recordings (
     created_at REAL, expires_at REAL, delivery TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX recordings_status ON recordings (status, id, expires_at);
+CREATE INDEX recordings_expiry ON recordings (expires_at) WHERE expires_at IS NOT NULL;
 CREATE TABLE renditions (
     recording_id TEXT, format TEXT, rate INTEGER, size INTEGER NOT NULL, etag TEXT, modified REAL NOT NULL,
     PRIMARY KEY (recording_id, format, rate)

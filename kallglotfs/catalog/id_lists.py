@@ -53,15 +53,23 @@ def read_ids(lines: Iterable[str]) -> Iterator[Entry]:
 def _header(line: str) -> tuple[str, int] | None:
     """Return delimiter and column of a CSV header that has one called `id`."""
     for delimiter in DELIMITERS:
-        names = [name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), [])]
+        names = [name.strip().lower() for name in _cells(line, delimiter)]
         if COLUMN in names:
             return delimiter, names.index(COLUMN)
     return None
 
 
+def _cells(line: str, delimiter: str) -> list[str]:
+    """Return a line's cells; none of one that is no CSV (a cell of more than 131,072 characters, say)."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return []
+
+
 def _csv(numbered: Iterator[tuple[int, str]], delimiter: str, column: int) -> Iterator[Entry]:
     for number, line in numbered:
-        cells = next(csv.reader([line], delimiter=delimiter), [])
+        cells = _cells(line, delimiter)
         yield Entry(number, cells[column].strip() if column < len(cells) else None)
 
 
@@ -69,7 +77,7 @@ def _json_lines(numbered: Iterable[tuple[int, str]]) -> Iterator[Entry]:
     for number, line in numbered:
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             yield Entry(number, None)
             continue
         found = value.get(COLUMN) if isinstance(value, dict) else None

@@ -161,6 +161,18 @@ class CatalogStore:
         rows = self._database.rows("SELECT coalesce(sum(size), 0) FROM recordings")
         return int(rows[0][0]) if rows else 0
 
+    def expired(self, since: float, until: float) -> list[str]:
+        """Return the ids of the recordings whose retention ended in between.
+
+        Args:
+            since: seconds since the epoch, not included.
+            until: included.
+        """
+        rows = self._database.rows(
+            "SELECT id FROM recordings WHERE expires_at > ? AND expires_at <= ?", (since, until)
+        )
+        return [row[0] for row in rows]
+
     def processing(self) -> list[str]:
         """Return the ids of the recordings that were still being processed."""
         rows = self._database.rows(

@@ -18,6 +18,7 @@ from kallglotfs.catalog.id_lists import Entry, read_ids
 from kallglotfs.cli.mounting import profile_of
 from kallglotfs.cli.options import given, setting_options, usage_error
 from kallglotfs.cli.report import complain, exit_code
+from kallglotfs.cli.streams import say, secure_streams
 from kallglotfs.clock import Clock
 from kallglotfs.config.credentials import Credentials
 from kallglotfs.config.settings import load
@@ -62,6 +63,7 @@ def add(
       kallglotfs add --file calls.csv
       cut -f2 report.tsv | kallglotfs add -
     """  # noqa: D301
+    secure_streams()
     try:
         loaded = load(given(texts, settings), profile_of(profile))
     except ConfigError as error:
@@ -71,7 +73,7 @@ def add(
         logs.configure("error", None, sys.stderr)
         return _run(loaded, profile_of(profile), entries)
     except OSError as error:
-        complain(PROGRAM, f"{error.filename}: {error.strerror}")
+        complain(PROGRAM, f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror))
         return INCOMPLETE
     except KallglotError as error:
         complain(PROGRAM, str(error))
@@ -136,7 +138,7 @@ def _add_all(adder: Adder, entries: list[tuple[str, Entry]]) -> int:
             return exit_code(error)
         finally:
             counts = ", ".join(f"{count} {result.value}" for result, count in results.items() if count)
-            print(f"{new} recordings added (ids: {counts or 'none tried'})")
+            say(f"{new} recordings added (ids: {counts or 'none tried'})")
     bad = results[Result.UNKNOWN] + results[Result.BAD] + results[Result.FAILED]
     return INCOMPLETE if bad else 0
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from kallglotfs import libfuse, logs
 from kallglotfs.background import Failed, in_background, leave
 from kallglotfs.cli.report import complain, exit_code
+from kallglotfs.cli.streams import say, secure_streams
 from kallglotfs.clock import Clock
 from kallglotfs.config.credentials import Credentials
 from kallglotfs.config.names import DEFAULT_ALIAS, DEFAULT_PROFILE
 from kallglotfs.config.settings import load
 from kallglotfs.errors import ConfigError, KallglotError
 from kallglotfs.mount import Mount, check_key
-from kallglotfs.mountpoint import check_mount_point
+from kallglotfs.mountpoint import check_mount_point, resolved
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,10 +56,11 @@ def run(request: Request) -> int:
     Returns:
         The exit code; every failure has been printed as one line.
     """
+    secure_streams()
     profile = profile_of(request.source)
     try:
         settings = load(request.options, profile)
-        mount_point = os.path.realpath(request.mount_point)
+        mount_point = resolved(request.mount_point)
         check_mount_point(mount_point)
         credentials = Credentials(settings.api_key_file, profile=profile)
         credentials.read()
@@ -116,7 +118,7 @@ class _Plan:
     def say_ready(self) -> None:
         """Tell an interested user that the mount is there."""
         if self.request.verbose or self.request.foreground:
-            print(f"{self.profile} mounted on {self.mount_point}", flush=True)
+            say(f"{self.profile} mounted on {self.mount_point}")
 
     def _log_to(self, stderr: int | None) -> None:
         stream = None

@@ -9,7 +9,9 @@ import subprocess
 import click
 
 from kallglotfs.cli.report import FAILED, complain
-from kallglotfs.mountpoint import is_dead, mounted_at
+from kallglotfs.cli.streams import secure_streams
+from kallglotfs.errors import MountError
+from kallglotfs.mountpoint import is_dead, mounted_at, resolved
 
 PROGRAM = "kallglotfs umount"
 KIND = "fuse.kallglotfs"
@@ -25,7 +27,12 @@ def umount(mount_point: str, lazy: bool) -> int:  # noqa: FBT001 - click passes 
     Example:
       kallglotfs umount /mnt/calls
     """  # noqa: D301
-    path = os.path.realpath(mount_point)
+    secure_streams()
+    try:
+        path = resolved(mount_point)
+    except MountError as error:
+        complain(PROGRAM, str(error))
+        return FAILED
     found = mounted_at(path)
     if found is None:
         complain(PROGRAM, f"{path}: nothing is mounted there")

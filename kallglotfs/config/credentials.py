@@ -7,6 +7,7 @@ Threading: `read` may be called from any thread; `forget_environment` is called 
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 import stat
@@ -59,9 +60,11 @@ class Credentials:
 
     def forget_environment(self) -> None:
         """Take `KALLGLOT_API_KEY` out of the environment and remember it here: children do not inherit it."""
-        value = self._environ.pop(VARIABLE, None)
+        value = self._environ.get(VARIABLE)
         if value is not None:
             self._captured = Secret(value)
+            _blank(VARIABLE, value)
+            del self._environ[VARIABLE]
 
     def read(self) -> Secret:
         """Look for the key, afresh each time, so that a rotated one is found.
@@ -117,6 +120,15 @@ class Credentials:
         except Exception:  # noqa: BLE001 - back ends raise what they like; without one there is no key
             return None
         return _key(str(value).encode(), f"keyring {KEYRING_SERVICE}") if value else None
+
+
+def _blank(variable: str, value: str) -> None:
+    """Overwrite a variable where the process was given it: `/proc/PID/environ` shows that for ever."""
+    libc = ctypes.CDLL(None)
+    libc.getenv.restype = ctypes.c_void_p
+    address = libc.getenv(variable.encode())
+    if address:
+        ctypes.memset(address, ord("*"), len(os.fsencode(value)))
 
 
 def _content(path: Path, place: str, *, private: bool) -> bytes:

@@ -5,6 +5,7 @@ User: `sources.from_profile`.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -70,17 +71,23 @@ def _find(file: str | None, environ: Mapping[str, str]) -> tuple[Path | None, by
     if file is not None:
         try:
             path = Path(file).expanduser().absolute()
-            return path, path.read_bytes()
+            return path, _content(path)
         except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(f"{shown_path(file)}: cannot be read: {_reason(error)}") from None
     for path in (_user_file(environ), SYSTEM_FILE):
         try:
-            return path, path.read_bytes()
+            return path, _content(path)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
             raise ConfigError(f"{shown_path(path)}: cannot be read: {_reason(error)}") from None
     return None, b""
+
+
+def _content(path: Path) -> bytes:
+    # Without O_NONBLOCK, opening a FIFO waits for a writer.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        return file.read() or b""
 
 
 def _user_file(environ: Mapping[str, str]) -> Path:

@@ -26,6 +26,13 @@ def _state_dir() -> Path:
     return platformdirs.user_state_path("kallglotfs")
 
 
+def _cache_dir() -> Path:
+    """Return where caches are kept: the system's place for root, the user's own otherwise."""
+    if os.geteuid() == 0:
+        return Path("/var/cache/kallglotfs")
+    return platformdirs.user_cache_path("kallglotfs")
+
+
 def _shown_as(text: str) -> dict[str, Any]:
     """Return what makes the reference print `text` in place of a default that depends on the machine."""
     return {"shown_default": text}
@@ -68,10 +75,10 @@ class Settings(BaseSettings):
         default=90.0, description="How long a call may wait for the API's rate limit."
     )
     memory_cache: fields.MemorySize = Field(default=256 * MIB, description="Memory for recently read audio.")
-    cache_dir: fields.OptionalPath = Field(
-        default=None,
-        description="Where the sealed disk cache is kept.",
-        json_schema_extra=_shown_as("none"),
+    cache_dir: fields.AnyPath = Field(
+        default_factory=_cache_dir,
+        description="Where audio is kept, sealed, when `disk_cache` allows it.",
+        json_schema_extra=_shown_as("/var/cache/kallglotfs for root, else ~/.cache/kallglotfs"),
     )
     disk_cache: fields.Size = Field(
         default=0, description="Disk space for sealed audio; 0 keeps audio off the disk."

@@ -1,11 +1,11 @@
-"""Which blocks the disk tier has, which of them was used least recently, and the room they take. No files here.
+"""Which blocks the disk tier has, which was used least recently, and the room they take. No files here.
 
-User: `disk.py`. At start the index is empty and not complete: blocks get in as they are written and hit, and in
-the end a scan of the directory brings the rest. The order of what the scan brings is that of the files'
+User: `disk.py`. At start the index is empty and not complete: blocks get in as they are written and hit, and
+in the end a scan of the directory brings the rest. The order of what the scan brings is that of the files'
 times, and everything that was used since counts as used later.
 
-Not `cachetools`: it evicts by itself, while here the file has to go, and it keeps a second table for sizes. One
-entry takes 0.2 KiB, which is 8 MiB for a `disk_cache` of 10 GiB.
+Not `cachetools`: it evicts by itself, while here the file has to go, and it keeps a second table for sizes.
+One entry takes 0.2 KiB, which is 8 MiB for a `disk_cache` of 10 GiB.
 
 Threading: one lock, a leaf, held for steps in memory only.
 
@@ -65,10 +65,16 @@ class BlockIndex:
     def __len__(self) -> int:
         return len(self._sizes)
 
-    def add(self, name: bytes, size: int) -> None:
-        """Count a block that was written, as the one used last."""
+    def add(self, name: bytes, size: int) -> list[bytes]:
+        """Count a block that was written, as the one used last.
+
+        Returns:
+            The blocks taken out because it takes more than was reserved, or others were written meanwhile;
+            their files are to be removed.
+        """
         with self._lock:
             self._insert(name, size)
+            return self._evict()
 
     def touch(self, name: bytes, size: int, removals: int) -> None:
         """Note the use of a block whose file was found.

@@ -45,6 +45,9 @@ class Disk(Shelf, Protocol):
     def holds(self, rendition: Rendition, validator: Validator, index: int) -> bool:
         """Tell whether it has a block."""
 
+    def destroy(self, recording_id: str) -> bool:
+        """Remove all blocks of a recording; tell whether all are gone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
@@ -192,6 +195,17 @@ class BlockCache:
             for extent in list(self._extents.get(rendition, ())):
                 if extent.owner is owner and extent.unwanted:
                     extent.cancel()
+
+    def forget(self, recording_id: str) -> None:
+        """Destroy every block of a recording, in memory and on disk: it is no more."""
+        with self.condition:
+            for key in [key for key in self._blocks if key[0].recording_id == recording_id]:
+                del self._blocks[key]
+            for rendition in [each for each in self._extents if each.recording_id == recording_id]:
+                for extent in list(self._extents[rendition]):
+                    extent.cancel()
+        if self._disk is not None:
+            self._disk.destroy(recording_id)
 
     def release(self, rendition: Rendition) -> None:
         """Cancel what was fetched ahead and nobody waits for: the last reader has closed the file."""

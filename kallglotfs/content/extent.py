@@ -218,7 +218,8 @@ class Extent:
                     self._attempt()
             except ServiceFault as fault:
                 log.debug("%s: %s, at byte %d", self.rendition.recording_id, fault, self._position())
-                if self._position() > before:
+                # Where every request is an API request, a few bytes are no reason to ask again at once.
+                if self._position() > before + (BLOCK if self._long else 0):
                     backoff.reset()
                 backoff.wait(fault)
 
@@ -230,7 +231,9 @@ class Extent:
             block = self._shelf.get(self.rendition, self.validator, self.next)
             if block is None:
                 return
-            self._hand_over(Block(memoryview(block)))
+            kept = self._keeper.room(len(block))
+            kept.view[:] = block
+            self._hand_over(kept)
 
     def _attempt(self) -> None:
         """Open the rest and receive what comes of it."""

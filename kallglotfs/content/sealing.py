@@ -43,7 +43,9 @@ if TYPE_CHECKING:
 
 #: Bytes of a directory's salt: as many as the hash gives (RFC 5869, 3.1).
 SALT = 32
-#: Bytes of a folder's name, and of a block's after it. 128 bits: two of 2**40 blocks meet once in 2**49 caches.
+#: Bytes of the largest block. What claims to be longer is not a block of ours, and is not read into memory.
+LARGEST = 4 * 1024 * 1024
+#: Bytes of a folder's name, and of a block's after it: two of 2**40 blocks meet in one cache of 2**49.
 NAME = 16
 
 _KEY = 32

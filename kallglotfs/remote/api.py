@@ -8,13 +8,21 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from kallglotfs.errors import BadResponse, KallglotError, NotFound, NotPermitted, NotReady
+from kallglotfs.errors import (
+    BadResponse,
+    KallglotError,
+    NoSuchFormat,
+    NotFound,
+    NotPermitted,
+    NotReady,
+    ServiceFault,
+)
 from kallglotfs.model import ORIGINAL_RATE, Delivery, Lease, Recording, Rendition, Secret
 from kallglotfs.remote.expiry import lease_end
-from kallglotfs.remote.schema import ErrorEnvelope, ListObject, RecordingObject, parse
+from kallglotfs.remote.schema import ListObject, RecordingObject, parse, parse_error
 from kallglotfs.remote.transport import pieces
 
 if TYPE_CHECKING:
@@ -26,6 +34,8 @@ if TYPE_CHECKING:
     from kallglotfs.remote.api_session import ApiSession
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Most bytes of JSON we take: a page of 100 recordings is about 60 KB.
 BODY_LIMIT = 4 * 1024 * 1024
@@ -47,6 +57,20 @@ class RouteMissing(NotFound):
 
 class RouteForbidden(NotPermitted):
     """A 403: the key's scope or the account does not allow this route."""
+
+
+#: What a refusal means for the recording that was asked for; any other is a bad response.
+MEANINGS: dict[int, type[KallglotError]] = {
+    400: NoSuchFormat,
+    402: NotPermitted,
+    403: RouteForbidden,
+    404: RouteMissing,
+    405: RouteMissing,
+    409: NotReady,
+    410: NotFound,
+    422: NoSuchFormat,
+    425: NotReady,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +97,17 @@ class Api:
         """Ask `GET /recordings/{id}`.
 
         Raises:
-            RouteMissing: 404, 405, or a body that is no recording.
+            RouteMissing: 404 or 405.
+            BadResponse: an answer that is no recording.
             RouteForbidden: 403.
             NotPermitted: 402.
         """
         url = self._session.url(f"/recordings/{recording_id}")
 
         def read(response: requests.Response) -> Metadata:
-            body = self._json(response, recording_id, deadline)
-            found = parse(RecordingObject, body)
-            if found is None:
-                raise RouteMissing(f"{recording_id}: the metadata route answers something else")
+            found = self._object(RecordingObject, response, recording_id, deadline)
+            if found.says_nothing:
+                raise BadResponse(f"{recording_id}: the answer is no recording")
             if found.gone:
                 raise NotFound(f"{recording_id}: {found.status}")
             return self._metadata(recording_id, found, response, url)
@@ -115,13 +139,13 @@ class Api:
 
         return self._session.ask(url, deadline, read)
 
-    def streamed(self, url: Secret) -> Lease:
+    def streamed(self, url: Secret, size: int | None = None) -> Lease:
         """Return the lease of a URL that needs the key on every request and never runs out."""
-        return Lease(url, ends=float("inf"), metered=True)
+        return Lease(url, ends=float("inf"), metered=True, size=size)
 
-    def audio(self, recording_id: str) -> Lease:
+    def audio(self, recording_id: str, size: int | None) -> Lease:
         """Return the lease of `GET /recordings/{id}/audio` (generation 2); no request is made."""
-        return self.streamed(self._session.url(f"/recordings/{recording_id}/audio"))
+        return self.streamed(self._session.url(f"/recordings/{recording_id}/audio"), size)
 
     def session_recordings(self, session_id: str, deadline: Deadline) -> Iterator[Recording]:
         """Page through `GET /sessions/{id}/recordings`.
@@ -131,15 +155,14 @@ class Api:
             NotPermitted: scope or account.
         """
         after = ""
+        seen: set[str] = set()
         for _ in range(MOST_PAGES):
             query = urlencode({"limit": PAGE} | ({"starting_after": after} if after else {}))
             url = self._session.url(f"/sessions/{session_id}/recordings?{query}")
             deadline.restart()
 
             def read(response: requests.Response, url: Secret = url) -> tuple[ListObject, list[Recording]]:
-                page = parse(ListObject, self._json(response, session_id, deadline))
-                if page is None:
-                    raise BadResponse(f"{session_id}: the answer is not a list of recordings")
+                page = self._object(ListObject, response, session_id, deadline)
                 items = [
                     self._metadata(item.id, item, response, url).recording
                     for item in page.data
@@ -149,10 +172,10 @@ class Api:
 
             page, items = self._session.ask(url, deadline, read)
             yield from items
-            last = page.data[-1].id if page.data else None
-            if not page.has_more or not last or last == after:
+            after = next((item.id for item in reversed(page.data) if item.id), "")
+            if not page.has_more or not after or after in seen:
                 return
-            after = last
+            seen.add(after)
 
     def check_key(self, deadline: Deadline) -> None:
         """Find out with one request, rarely two, whether the key is accepted.
@@ -167,7 +190,7 @@ class Api:
             # A missing route may be answered before the key is looked at, and without our envelope.
             if response.is_redirect:
                 return False
-            return parse(ErrorEnvelope, b"".join(pieces(response, BODY_LIMIT, deadline))) is not None
+            return parse_error(b"".join(pieces(response, BODY_LIMIT, deadline))) is not None
 
         for path in paths:
             if self._session.ask(self._session.url(path), deadline, understood, retry=False):
@@ -181,11 +204,23 @@ class Api:
             return Metadata(found.to_recording(recording_id, Delivery.UNKNOWN), None)
         url = self._session.resolve(location, asked)
         if self._session.is_own(url) and _AUDIO.fullmatch(urlsplit(url.reveal()).path):
-            return Metadata(found.to_recording(recording_id, Delivery.STREAMED), self.audio(recording_id))
-        return Metadata(found.to_recording(recording_id, Delivery.SIGNED), self._signed(url, response))
+            recording = found.to_recording(recording_id, Delivery.STREAMED)
+            return Metadata(recording, self.audio(recording_id, recording.size))
+        recording = found.to_recording(recording_id, Delivery.SIGNED)
+        return Metadata(recording, self._signed(url, response, recording.size))
 
-    def _signed(self, url: Secret, response: requests.Response) -> Lease:
-        return Lease(url, ends=lease_end(url, response.headers.get("Date"), self._clock))
+    def _signed(self, url: Secret, response: requests.Response, size: int | None = None) -> Lease:
+        return Lease(url, ends=lease_end(url, response.headers.get("Date"), self._clock), size=size)
+
+    def _object(self, model: type[T], response: requests.Response, subject: str, deadline: Deadline) -> T:
+        """Return a 200's body as `model`; one that is garbled may be better next time."""
+        try:
+            found = parse(model, self._json(response, subject, deadline))
+        except ValueError:
+            raise ServiceFault(f"{subject}: the answer is not JSON") from None
+        if found is None:
+            raise BadResponse(f"{subject}: the answer is not what was asked for")
+        return found
 
     def _json(self, response: requests.Response, subject: str, deadline: Deadline) -> bytes:
         if not response.ok or response.is_redirect:
@@ -202,20 +237,8 @@ class Api:
         status = response.status_code
         text = f"{subject}: the API answers {status}"
         if status >= 400:  # noqa: PLR2004 - client errors; a redirect's body is never read
-            envelope = parse(ErrorEnvelope, b"".join(pieces(response, BODY_LIMIT, deadline)))
-            if envelope is not None and envelope.error.code:
-                request = envelope.error.request_id or response.headers.get("X-Request-ID")
-                text += f" {envelope.error.code[:60]!r}" + (f" (request {request[:60]!r})" if request else "")
-        match status:
-            case 404 | 405 | 501:
-                return RouteMissing(text)
-            case 403:
-                return RouteForbidden(text)
-            case 402:
-                return NotPermitted(text)
-            case 410 | 400 | 422:
-                return NotFound(text)
-            case 409 | 425:
-                return NotReady(text)
-            case _:
-                return BadResponse(text)
+            error = parse_error(b"".join(pieces(response, BODY_LIMIT, deadline)))
+            if error is not None and error.code:
+                request = error.request_id or response.headers.get("X-Request-ID")
+                text += f" {error.code[:60]!r}" + (f" (request {request[:60]!r})" if request else "")
+        return MEANINGS.get(status, BadResponse)(text)

@@ -55,7 +55,12 @@ class LeaseBroker:
         Raises:
             KallglotError: as the service says.
         """
-        return self._kept(rendition) or self._renew(rendition, deadline)
+        kept = self._kept(rendition)
+        if kept is None:
+            with self._lock:
+                # What the storage refused a moment ago it may accept again, and asking it costs nothing.
+                kept = self._refused.get(rendition)
+        return kept or self._renew(rendition, deadline)
 
     def renew(self, rendition: Rendition, refused: Lease, deadline: Deadline) -> Lease | None:
         """Return the lease to try after the storage refused one.
@@ -80,7 +85,7 @@ class LeaseBroker:
     def give_up(self, rendition: Rendition, refused: Lease) -> None:
         """Note that even a fresh lease was refused, so that other readers do not each ask for one more."""
         with self._lock:
-            self._refused[rendition] = refused
+            self._refused.setdefault(rendition, refused)
             if self._leases.get(rendition) == refused:
                 del self._leases[rendition]
 

@@ -5,7 +5,9 @@ Only what cannot be done without (an object, an id where one is asked for) makes
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
@@ -17,6 +19,20 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+#: Bytes a recording may have; a larger number was not meant.
+LARGEST = 2**50
+#: The first moment that can be an end of retention; earlier ones are not meant.
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+FORMAT_NAME = re.compile(r"[a-z0-9]{2,8}")
+MIME_FORMATS = {
+    "audio/mpeg": "mp3",
+    "audio/mp3": "mp3",
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "audio/wave": "wav",
+    "audio/ogg": "ogg",
+    "audio/vorbis": "ogg",
+}
 #: Statuses that mean: there was a recording, there is none any more.
 GONE = frozenset({"deleted", "expired", "purged"})
 
@@ -45,6 +61,10 @@ def _utc_or_none(value: Any) -> Any:
         return None
 
 
+def _objects(value: Any) -> list[Any]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
 Lenient = WrapValidator(_or_none)
 Text = Annotated[str | None, Lenient]
 Whole = Annotated[int | None, Lenient]
@@ -71,35 +91,40 @@ class RecordingObject(BaseModel):
     expires_at: Time = None
 
     @property
+    def says_nothing(self) -> bool:
+        """Tell whether this is some other object."""
+        return not self.model_dump(exclude_none=True)
+
+    @property
     def gone(self) -> bool:
         """Tell whether the service keeps only the name."""
         return (self.status or "").lower() in GONE
 
     def to_recording(self, recording_id: str, delivery: Delivery) -> Recording:
         """Return the value the rest of the package works with."""
-        size = self.size if self.size is not None and self.size >= 0 else None
+        size = self.size if self.size is not None and 0 <= self.size <= LARGEST else None
         return Recording(
             id=recording_id,
             session_id=self.session_id,
             channel=self.channel,
             duration=self.duration,
             status=_status(self.status),
-            format=(self.format or DEFAULT_FORMAT).lower(),
+            format=_format(self.format),
             size=size,
             sample_rate=self.sample_rate,
             bit_depth=self.bit_depth,
             created_at=self.created_at,
-            expires_at=self.expires_at,
+            expires_at=self.expires_at if self.expires_at and self.expires_at >= EARLIEST else None,
             delivery=delivery,
         )
 
 
 class ListObject(BaseModel):
-    """A page of a cursor-paginated list."""
+    """A page of a cursor-paginated list; items that are none are left out."""
 
     model_config = ConfigDict(extra="ignore")
 
-    data: list[RecordingObject] = []
+    data: Annotated[list[RecordingObject], BeforeValidator(_objects)] = []
     has_more: Annotated[bool | None, Lenient] = None
 
 
@@ -122,11 +147,34 @@ class ErrorEnvelope(BaseModel):
 
 
 def parse(model: type[T], body: bytes) -> T | None:
-    """Return `body` as `model`, None when it is not one."""
+    """Return `body` as `model`, None when it is not one.
+
+    Raises:
+        ValueError: it is not even JSON.
+    """
     try:
-        return TypeAdapter(model).validate_json(body)
+        # Not pydantic's own parser: that gives up a whole body for one lone surrogate in it.
+        return TypeAdapter(model).validate_python(json.loads(body))
     except ValidationError:
         return None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def parse_error(body: bytes) -> ErrorObject | None:
+    """Return the inside of the error envelope, None when `body` is none."""
+    try:
+        found = parse(ErrorEnvelope, body)
+    except ValueError:
+        return None
+    return None if found is None else found.error
+
+
+def _format(text: str | None) -> str:
+    """Return the format as file names have it; what cannot be one was not sent."""
+    name = (text or "").strip().lower()
+    name = MIME_FORMATS.get(name, name)
+    return name if FORMAT_NAME.fullmatch(name) else DEFAULT_FORMAT
 
 
 def _status(text: str | None) -> Status:

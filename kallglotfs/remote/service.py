@@ -12,7 +12,16 @@ import logging
 from typing import TYPE_CHECKING
 
 from kallglotfs.errors import NotFound, NotReady
-from kallglotfs.model import DEFAULT_FORMAT, ORIGINAL_RATE, Delivery, Lease, Recording, Rendition, Status
+from kallglotfs.model import (
+    DEFAULT_FORMAT,
+    FORMATS,
+    ORIGINAL_RATE,
+    Delivery,
+    Lease,
+    Recording,
+    Rendition,
+    Status,
+)
 from kallglotfs.remote.api import Api, Metadata, RouteForbidden, RouteMissing
 from kallglotfs.remote.routes import Route, Routes
 from kallglotfs.single_flight import SingleFlight
@@ -69,17 +78,20 @@ class KallglotService:
         """
         known = self._known(rendition.recording_id)
         if known is not None and known.delivery is Delivery.STREAMED:
-            return self._stream(rendition)
+            return self._stream(rendition, known.size)
         if self._routes.download is Route.ABSENT:
             if known is not None and self._routes.streams and known.delivery is Delivery.UNKNOWN:
-                return self._stream(rendition)
+                return self._stream(rendition, known.size)
+            return self._lease_from_metadata(rendition, deadline)
+        if rendition.format not in FORMATS:
+            # The service converts to none but these; the metadata alone leads to a native one.
             return self._lease_from_metadata(rendition, deadline)
         try:
             lease = self._api.download(rendition, deadline)
         except (RouteMissing, RouteForbidden):
             if self._routes.download is Route.PRESENT or self._routes.metadata is Route.ABSENT:
                 raise
-            return self._lease_from_metadata(rendition, deadline)
+            return self._lease_from_metadata(rendition, deadline, missing=True)
         self._routes.download = Route.PRESENT
         return lease
 
@@ -94,6 +106,8 @@ class KallglotService:
             return self._look_up_by_download(rendition, deadline)
         try:
             return self._metadata(rendition.recording_id, deadline).recording
+        except NotReady:
+            return Recording(rendition.recording_id, status=Status.PROCESSING)
         except (RouteMissing, RouteForbidden):
             if self._routes.metadata is Route.PRESENT or self._routes.download is Route.ABSENT:
                 raise
@@ -114,12 +128,23 @@ class KallglotService:
             rendition.recording_id, delivery=Delivery.UNKNOWN if lease.metered else Delivery.SIGNED
         )
 
-    def _lease_from_metadata(self, rendition: Rendition, deadline: Deadline) -> Lease:
-        """Get a lease from the metadata, where `/download` did not give one."""
+    def _lease_from_metadata(
+        self, rendition: Rendition, deadline: Deadline, *, missing: bool = False
+    ) -> Lease:
+        """Get a lease from the metadata, where `/download` did not give one.
+
+        Args:
+            rendition: for which.
+            deadline: of the whole.
+            missing: whether `/download` has just said that it, or the recording, is not there.
+        """
         found = self._metadata(rendition.recording_id, deadline)
         if found.recording.delivery is Delivery.STREAMED:
             self._routes.download = Route.ABSENT
-            return self._stream(rendition)
+            return self._stream(rendition, found.recording.size)
+        if missing and found.lease is not None:
+            # The recording is there, so it is the route that is not.
+            self._routes.download = Route.ABSENT
         if found.lease is not None and rendition == found.recording.native():
             return found.lease
         if found.recording.status is not Status.READY:
@@ -138,8 +163,8 @@ class KallglotService:
         if recording.delivery is Delivery.STREAMED:
             self._routes.streams = True
 
-    def _stream(self, rendition: Rendition) -> Lease:
+    def _stream(self, rendition: Rendition, size: int | None) -> Lease:
         """Return generation 2's only rendition: MP3 as it was recorded."""
         if rendition.format != DEFAULT_FORMAT or rendition.rate != ORIGINAL_RATE:
             raise NotFound(f"{rendition.recording_id}: this service converts nothing")
-        return self._api.audio(rendition.recording_id)
+        return self._api.audio(rendition.recording_id, size)

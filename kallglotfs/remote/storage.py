@@ -88,9 +88,7 @@ class Storage:
             log.debug("%s: the storage answered %d, trying a fresh lease", rendition.recording_id, status)
             lease, renewed = fresh, True
         try:
-            return _checked(
-                response, rendition, start, None if lease.metered else stop, expected, lease.metered
-            )
+            return _checked(response, rendition, start, None if lease.metered else stop, expected, lease)
         except BaseException:
             response.close()
             raise
@@ -148,7 +146,7 @@ def _checked(
     start: int,
     stop: int | None,
     expected: Validator | None,
-    metered: bool,  # noqa: FBT001
+    lease: Lease,
 ) -> Body:
     """Return the body if status, range, version and encoding are as asked, else raise."""
     name = rendition.recording_id
@@ -158,7 +156,7 @@ def _checked(
         case 206:
             part = _part(response, name, start, stop)
         case 200:
-            part = _whole(response, name, expected)
+            part = _whole(response, name, lease.size if expected is None else expected.size)
         case 416:
             part = _unsatisfied(response, name, start, expected)
         case 412:
@@ -177,7 +175,7 @@ def _checked(
         expected or found,
         parse_date(response.headers.get("Last-Modified")),
         ranged=response.status_code == 206,  # noqa: PLR2004 - Partial Content
-        metered=metered,
+        metered=lease.metered,
     )
 
 
@@ -193,12 +191,12 @@ def _part(response: requests.Response, name: str, start: int, stop: int | None) 
     return part
 
 
-def _whole(response: requests.Response, name: str, expected: Validator | None) -> ContentRange:
+def _whole(response: requests.Response, name: str, size: int | None) -> ContentRange:
     length = _length(response)
     if length is None:
-        if expected is None:
-            raise BadResponse(f"{name}: the size of the file is not told")
-        length = expected.size
+        length = size
+    if length is None:
+        raise BadResponse(f"{name}: the size of the file is not told")
     return ContentRange(0, length, length)
 
 

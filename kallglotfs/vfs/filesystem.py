@@ -53,6 +53,9 @@ class Facts(Protocol):
     def doubt(self, rendition: Rendition) -> None:
         """Forget what the storage said."""
 
+    def missing(self, rendition: Rendition, reason: str) -> None:
+        """Remember that the storage has not got it."""
+
     def count(self) -> int:
         """Count the listed recordings."""
 
@@ -138,6 +141,7 @@ class FileSystem:
             self._catalog.doubt(content.rendition)
             raise
         except NotFound as error:
+            self._catalog.missing(content.rendition, str(error))
             raise ContentChanged(str(error)) from error
         if offset + length >= content.validator.size and not content.finished:
             content.finished = True

@@ -188,7 +188,8 @@ class Tree:
             shown = {native.format if name == NATIVE else name for name in self._formats}
             for name in sorted(shown):
                 rendition = Rendition(recording.id, name, self._rate)
-                if _comes_as(recording, rendition):
+                # What cannot be opened by its name is not listed, whoever wrote it into the catalog.
+                if _comes_as(recording, rendition) and parse_name(format_name(rendition)) == rendition:
                     yield rendition
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kallglotfs.catalog.id_lists import read_ids
+from kallglotfs.catalog.id_lists import Entry, read_ids
 
 
 def ids(text: str) -> list[str | None]:
@@ -51,3 +51,10 @@ def test_a_line_without_an_id_is_told_with_its_number() -> None:
 def test_no_text_breaks_it(text: str) -> None:
     """Whatever is piped in."""
     ids(text)
+
+
+def test_lines_from_hell_are_lines_without_an_id() -> None:
+    """Nested without end, or a cell of a megabyte."""
+    deep = '{"id": ' + "[" * 200_000
+    assert list(read_ids(['{"id": "rec_1"}', deep])) == [Entry(1, "rec_1"), Entry(2, None)]
+    assert next(read_ids(["id,name", "x" * 200_000 + ",y"])).text is None

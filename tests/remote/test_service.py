@@ -153,11 +153,92 @@ def test_refusals_mean_what_the_contract_says(wired: Wired, status: int, kind: t
         wired.service.lease(MP3, wired.deadline())
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b'{"id": 5', b"null", b"\xff\xfe"])
-def test_metadata_that_is_no_json_crashes_nothing(wired: Wired, body: bytes) -> None:
-    """The route counts as missing, the download decides."""
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"<html>", b'{"id": 5', b"null", b"\xff\xfe", b"{}", b"[" * 200_000]
+)
+def test_metadata_that_is_garbled_is_an_error_and_teaches_nothing(wired: Wired, body: bytes) -> None:
+    """It is no 404: the recording and the route may be there, and a moment later they are."""
     wired.api_server.answer = routes(metadata=reply(200, body), download=reply(302, Location="http://s/x"))
-    assert wired.service.look_up(MP3, wired.deadline()).id == "rec_1"
+    with pytest.raises(BadResponse):
+        wired.service.look_up(MP3, wired.deadline(1))
+    wired.api_server.answer = routes(metadata=metadata(format="wav"))
+    assert wired.service.look_up(MP3, wired.deadline()).format == "wav"
+
+
+def test_a_body_that_is_garbled_once_is_asked_for_again(wired: Wired) -> None:
+    """Like any other hiccup."""
+    answers = [reply(200, b'{"id": "rec_1", "sta'), metadata()]
+    wired.api_server.answer = lambda _: answers.pop(0)
+    assert wired.service.look_up(MP3, wired.deadline()).size == 5
+
+
+@pytest.mark.parametrize(
+    ("sent", "understood"),
+    [
+        ("WAV", "wav"),
+        ("audio/mpeg", "mp3"),
+        (" ogg ", "ogg"),
+        ("../x", "mp3"),
+        ("mp3.gz", "mp3"),
+        ("a\nb", "mp3"),
+        ("x" * 300, "mp3"),
+        ("flac", "flac"),
+        ("s\ud800x", "mp3"),
+    ],
+)
+def test_a_format_is_always_one_that_a_name_can_end_in(wired: Wired, sent: str, understood: str) -> None:
+    """Whatever the service says; one odd row must not spoil a listing."""
+    wired.api_server.answer = routes(metadata=metadata(format=sent, session_id="s\ud800x"))
+    assert wired.service.look_up(MP3, wired.deadline()).format == understood
+
+
+@pytest.mark.parametrize(("size", "understood"), [(2**63, None), (-1, None), (10**30, None), (0, 0), (7, 7)])
+def test_a_size_that_cannot_be_is_one_that_was_not_sent(wired: Wired, size: int, understood: int) -> None:
+    """The storage tells it then."""
+    wired.api_server.answer = routes(metadata=metadata(size=size, expires_at=0))
+    found = wired.service.look_up(MP3, wired.deadline())
+    assert (found.size, found.expires_at) == (understood, None)
+
+
+def test_a_native_format_that_is_never_converted_to_is_renewed_by_its_metadata(wired: Wired) -> None:
+    """`/download` would refuse it; one request either way."""
+    flac = Rendition("rec_1", "flac")
+    wired.api_server.answer = routes(metadata=metadata(format="flac", download_url="http://s/x?signature=S"))
+    assert wired.service.lease(flac, wired.deadline()).url.reveal() == "http://s/x?signature=S"
+    assert wired.api_server.paths() == ["/v1/recordings/rec_1"]
+
+
+def test_a_missing_download_route_is_learned_once(wired: Wired) -> None:
+    """Where the metadata has a signed URL, renewals cost one request from the second on."""
+    wired.api_server.answer = routes(metadata=metadata(download_url="http://s/x?signature=S"))
+    for _ in range(3):
+        wired.service.lease(MP3, wired.deadline())
+    assert wired.api_server.paths() == ["/v1/recordings/rec_1/download?format=mp3"] + 3 * [
+        "/v1/recordings/rec_1"
+    ]
+
+
+def test_a_location_may_be_relative(wired: Wired) -> None:
+    """RFC 9110, 10.2.2."""
+    wired.api_server.answer = routes(download=reply(302, Location="/files/x?signature=S"))
+    lease = wired.broker.current(MP3, wired.deadline())
+    assert lease.url.reveal() == f"{wired.api_server.origin}/files/x?signature=S"
+    assert not lease.metered
+
+
+def test_an_answer_of_409_to_the_metadata_is_a_recording_in_processing(wired: Wired) -> None:
+    """It can be looked at, and becomes a file by itself."""
+    wired.api_server.answer = lambda _: error(409)
+    assert wired.service.look_up(MP3, wired.deadline()).status is Status.PROCESSING
+
+
+def test_items_of_a_list_that_are_none_are_passed_over(wired: Wired) -> None:
+    """And a list that runs in a circle ends."""
+    page = {"data": [None, {"id": "rec_1"}, 7, {"id": None}], "has_more": True}
+    wired.api_server.answer = lambda _: reply(200, json.dumps(page).encode())
+    found = list(wired.service.session_recordings("sess_1", wired.deadline()))
+    assert [each.id for each in found] == ["rec_1", "rec_1"]
+    assert len(wired.api_server.asked) == 2
 
 
 def test_odd_fields_are_fields_that_were_not_sent(wired: Wired) -> None:

@@ -17,7 +17,7 @@ from kallglotfs.errors import (
     ServiceFault,
     Unreachable,
 )
-from kallglotfs.model import Recording, Rendition, Validator
+from kallglotfs.model import Lease, Recording, Rendition, Secret, Validator
 from scripted import Asked, ranged, reply
 
 if TYPE_CHECKING:
@@ -118,6 +118,30 @@ def test_a_refused_fresh_url_ends_it(wired: Wired, status: int, kind: type[Kallg
             fetch(wired)
     assert len(wired.api_server.asked) <= 3
     assert len(wired.storage_server.asked) <= 3
+
+
+def test_a_storage_that_refuses_fresh_urls_costs_no_further_api_requests(wired: Wired) -> None:
+    """For ten seconds the refused URL is all that is tried."""
+    wired.storage_server.answer = lambda _: reply(403)
+    for _ in range(5):
+        with pytest.raises(NotPermitted):
+            fetch(wired)
+    assert len(wired.api_server.asked) == 2
+    wired.storage_server.answer = lambda asked: ranged(asked, CONTENT)
+    assert fetch(wired) == CONTENT[:1000]
+    wired.storage_server.answer = lambda _: reply(403)
+    wired.clock.sleep(11)
+    with pytest.raises(NotPermitted):
+        fetch(wired)
+    assert len(wired.api_server.asked) == 4
+
+
+def test_a_length_that_is_not_sent_is_that_of_the_metadata(wired: Wired) -> None:
+    """An answer in chunks, or closed at its end, tells none."""
+    lease = Lease(Secret(f"{wired.storage_server.origin}/x"), float("inf"), size=len(CONTENT))
+    wired.broker.offer(RENDITION, lease)
+    wired.storage_server.answer = lambda _: reply(200, CONTENT, Content_Length="", Connection="close")
+    assert fetch(wired, stop=len(CONTENT)) == CONTENT
 
 
 def test_a_renewal_that_returns_the_refused_url_ends_it(wired: Wired) -> None:

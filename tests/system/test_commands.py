@@ -203,6 +203,36 @@ def test_a_bad_option_is_one_line_and_exit_code_1(option: str, words: str, place
     assert "CANARY" not in line
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_do_not_matter(closed: str, place: Place) -> None:
+    """As cron and init scripts start programs."""
+    options = place.options
+    assert place.run("sh", "-c", f"{HELPER} {place.path} -o {options} {closed}").returncode == 0
+    assert os.listdir(place.path) == ["recordings"]
+    (daemon,) = place.daemons()
+    assert {os.readlink(f"/proc/{daemon}/fd/{number}") for number in (0, 1, 2)} == {"/dev/null"}
+
+
+def test_the_key_is_not_in_the_daemons_environment(place: Place) -> None:
+    """/proc shows it to every process of the same user."""
+    assert place.mount().returncode == 0
+    (daemon,) = place.daemons()
+    environ = Path(f"/proc/{daemon}/environ").read_bytes()
+    assert b"PYTHONWARNINGS" in environ
+    assert place.service.api_key.encode() not in environ
+
+
+def test_files_that_are_fifos_are_refused_not_waited_for(place: Place) -> None:
+    """One line, in time."""
+    os.mkfifo(place.folder / "fifo")
+    for option in ("log_file", "api_key_file"):
+        result = place.mount(options=f"{option}={place.folder / 'fifo'}")
+        assert result.returncode == 1
+        one_line(result)
+    # One without a writer is an empty file.
+    assert place.mount(options=f"config={place.folder / 'fifo'}").returncode == 0
+
+
 def test_sloppy_ignores_unknown_options(place: Place) -> None:
     """mount(8)'s -s."""
     assert place.mount("-s", options="nosuchoption").returncode == 0
