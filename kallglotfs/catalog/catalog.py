@@ -104,6 +104,7 @@ class Catalog:
         self._lock = threading.Lock()
         self._unknown: TTLCache[str, str] = TTLCache(MOST_UNKNOWN, UNKNOWN_FOR, timer=clock.now)
         self._missing: TTLCache[Rendition, str] = TTLCache(MOST_UNKNOWN, MISSING_FOR, timer=clock.now)
+        self._over: LRUCache[str, None] = LRUCache(MOST_RECENT)
         #: Answers that could not be written (a full disk) are not asked for again at every call.
         self._recent: LRUCache[str, Recording] = LRUCache(MOST_RECENT)
         self._recent_facts: LRUCache[Rendition, RenditionFacts] = LRUCache(MOST_RECENT)
@@ -126,8 +127,16 @@ class Catalog:
         if recording.status is Status.FAILED:
             raise NotFound(f"{recording.id}: processing failed")
         if recording.expires_at is not None and recording.expires_at.timestamp() <= self._clock.wall():
+            self._let_go(recording.id)
             raise NotFound(f"{recording.id}: its retention is over")
         return recording
+
+    def _let_go(self, recording_id: str) -> None:
+        with self._lock:
+            done = recording_id in self._over
+            self._over[recording_id] = None
+        if not done:
+            self._gone(recording_id)
 
     def known(self, recording_id: str) -> Recording | None:
         """Return what is known of a recording without asking anybody."""

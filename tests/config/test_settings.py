@@ -57,7 +57,8 @@ def test_the_defaults_are_those_of_the_design(environ: dict[str, str]) -> None:
     assert (settings.memory_cache, settings.disk_cache) == (256 * MIB, 0)
     assert (settings.streams, settings.sample_rate, settings.umask) == (8, 0, 0)
     assert (settings.uid, settings.gid, settings.allow_other) == (None, None, False)
-    assert (settings.api_key_file, settings.config, settings.cache_dir) == (None, None, None)
+    assert (settings.api_key_file, settings.config) == (None, None)
+    assert settings.cache_dir.name == "kallglotfs"
     assert (settings.log_level, settings.log_file) == ("info", None)
     assert settings.state_dir.is_absolute()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kallglotfs.content.window import DISORDER, LARGE_RUN, OPENING, Window
+from kallglotfs.content.window import DISORDER, LARGE_RUN, OPENING, SHARES, Window
 
 MOST = 64
 STREAMS = 8
@@ -47,9 +47,10 @@ def test_the_window_never_exceeds_its_bound() -> None:
 
 def test_a_wide_window_is_shared_by_all_streams() -> None:
     """Requests grow with the window, and none of the streams goes without."""
-    window = Window(length=MOST, streak=10)
-    assert window.run(STREAMS) * STREAMS == MOST
-    assert window.run(1) == LARGE_RUN
+    widest = Window(length=STREAMS * LARGE_RUN, streak=10)
+    assert widest.run(STREAMS) == LARGE_RUN
+    assert Window(length=LARGE_RUN, streak=10).run(STREAMS) == LARGE_RUN // SHARES
+    assert Window(length=LARGE_RUN, streak=10).run(1) == LARGE_RUN
 
 
 def test_a_probe_of_head_and_tail_fetches_nothing_ahead() -> None:
