@@ -16,7 +16,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from cachetools import LRUCache
+from cachetools import LRUCache, TTLCache
 
 from kallglotfs.content.arena import BLOCK, Arena, Block
 from kallglotfs.content.extent import Extent, Shelf
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 FIRST_RUN = 4
 #: Blocks of a file that nobody has opened yet, fetched along with a walk: files up to 4 MiB come whole.
 SMALL_FILE = 16
+#: Seconds a version that was found is the answer to who asks again, and how many are remembered. Without it,
+#: who comes between the end of a short fetch and the moment its result is written down fetches again.
+FRESH, RECENT = 1.0, 1000
 #: Blocks let go for one new one, before that gets memory of its own: all of them are being read from.
 TRIES = 8
 
 
 class Disk(Shelf, Protocol):
     """The tier that outlives the mount."""
-
-    def holds(self, rendition: Rendition, validator: Validator, index: int) -> bool:
-        """Tell whether it has a block."""
 
     def destroy(self, recording_id: str) -> bool:
         """Remove all blocks of a recording; tell whether all are gone."""
@@ -83,6 +83,7 @@ class BlockCache:
         self.condition = threading.Condition()
         self._arena = Arena(capacity)
         self._blocks: LRUCache[tuple[Rendition, Validator, int], Block] = LRUCache(self._arena.slots)
+        self._found: TTLCache[Rendition, RenditionFacts] = TTLCache(RECENT, FRESH, timer=clock.now)
         self._extents: dict[Rendition, list[Extent]] = {}
         self._source = source
         self._disk = disk
@@ -95,10 +96,15 @@ class BlockCache:
     def contact(self, rendition: Rendition, patience: Patience) -> RenditionFacts:
         """Find out what version the storage has, and bring its first blocks along.
 
+        Whoever asks while an answer is under way, or moments after it, shares it.
+
         Raises:
             KallglotError: as the source says.
         """
         with self.condition:
+            facts = self._found.get(rendition)
+            if facts is not None and self._has_start(rendition, facts.validator):
+                return facts
             extent = self._finding(rendition)
             if extent is None:
                 extent = self._start(rendition, None, range(FIRST_RUN), self._demand)
@@ -117,7 +123,7 @@ class BlockCache:
             The version to come, None when that is under way already.
         """
         with self.condition:
-            if self._finding(rendition) is not None:
+            if self._finding(rendition) is not None or rendition in self._found:
                 return None
             return self._start(rendition, None, range(SMALL_FILE), self._ahead).contact
 
@@ -189,18 +195,32 @@ class BlockCache:
                     self._start(rendition, validator, gap, self._ahead, owner)
                 index = max(gap.stop, index + 1)
 
-    def drop_ahead(self, rendition: Rendition, owner: object) -> None:
-        """Cancel what one reader had fetched ahead and nobody waits for: it went elsewhere."""
+    def drop_ahead(self, rendition: Rendition, owner: object, wanted: range) -> None:
+        """Cancel what one reader had fetched ahead and nobody waits for: it went elsewhere.
+
+        Args:
+            rendition: of which.
+            owner: the reader.
+            wanted: blocks around where it is now.
+        """
         with self.condition:
             for extent in list(self._extents.get(rendition, ())):
-                if extent.owner is owner and extent.unwanted:
+                elsewhere = extent.coming.stop <= wanted.start or wanted.stop <= extent.coming.start
+                if extent.owner is owner and extent.unwanted and elsewhere:
                     extent.cancel()
+
+    def doubt(self, rendition: Rendition) -> None:
+        """Ask anew at the next contact: the storage has another version."""
+        with self.condition:
+            self._found.pop(rendition, None)
 
     def forget(self, recording_id: str) -> None:
         """Destroy every block of a recording, in memory and on disk: it is no more."""
         with self.condition:
             for key in [key for key in self._blocks if key[0].recording_id == recording_id]:
                 del self._blocks[key]
+            for rendition in [each for each in self._found if each.recording_id == recording_id]:
+                del self._found[rendition]
             for rendition in [each for each in self._extents if each.recording_id == recording_id]:
                 for extent in list(self._extents[rendition]):
                     extent.cancel()
@@ -230,6 +250,10 @@ class BlockCache:
         return Block(memoryview(bytearray(length)))
 
     # Called by extents, with the condition held.
+
+    def found(self, rendition: Rendition, facts: RenditionFacts) -> None:
+        """Remember for a moment what version the storage has."""
+        self._found[rendition] = facts
 
     def keep(self, rendition: Rendition, validator: Validator, index: int, block: Block) -> None:
         """Keep a block, letting the least recently used go."""
@@ -266,6 +290,9 @@ class BlockCache:
         self._extents.setdefault(rendition, []).append(extent)
         executor.submit(extent.run)
         return extent
+
+    def _has_start(self, rendition: Rendition, validator: Validator) -> bool:
+        return not validator.size or (rendition, validator, 0) in self._blocks
 
     def _finding(self, rendition: Rendition) -> Extent | None:
         """Return an extent that tells the version; one that is being received is as good as one to come."""

@@ -113,7 +113,7 @@ class DiskTier:
         self._salt = self._find_salt()
         self._sealer = Sealer(secret(), self._salt)
         self._index = BlockIndex(capacity)
-        self._queue = WriteQueue(self._write, clock)
+        self._queue = WriteQueue(self._write)
         self._counting = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._closed = False

@@ -21,7 +21,7 @@ from kallglotfs.backoff import Backoff
 from kallglotfs.clock import Clock, Deadline
 from kallglotfs.content.arena import BLOCK, Block
 from kallglotfs.content.ranges import block_count, block_range
-from kallglotfs.errors import BadResponse, KallglotError, ServiceFault
+from kallglotfs.errors import BadResponse, ContentChanged, KallglotError, ServiceFault
 from kallglotfs.model import Rendition, RenditionFacts, Validator
 
 if TYPE_CHECKING:
@@ -81,6 +81,9 @@ class Source(Protocol):
 class Shelf(Protocol):
     """Where blocks outlive the mount: the disk tier."""
 
+    def holds(self, rendition: Rendition, validator: Validator, index: int) -> bool:
+        """Tell whether it has a block."""
+
     def get(self, rendition: Rendition, validator: Validator, index: int) -> bytes | None:
         """Return a block it has."""
 
@@ -98,6 +101,12 @@ class Keeper(Protocol):
 
     def keep(self, rendition: Rendition, validator: Validator, index: int, block: Block) -> None:
         """Keep a block; called with the condition held."""
+
+    def found(self, rendition: Rendition, facts: RenditionFacts) -> None:
+        """Take note of what the source has; called with the condition held."""
+
+    def doubt(self, rendition: Rendition) -> None:
+        """Ask anew what the source has; called without the condition."""
 
     def retire(self, extent: Extent) -> None:
         """Forget a finished extent; called with the condition held."""
@@ -237,12 +246,11 @@ class Extent:
 
     def _attempt(self) -> None:
         """Open the rest and receive what comes of it."""
-        body = self._source.open(
-            self.rendition, self._position(), self._stop(), self.validator, self.deadline
-        )
+        stop = self._stop()
+        body = self._source.open(self.rendition, self._position(), stop, self.validator, self.deadline)
         try:
             self._opened(body)
-            self._receive(body)
+            self._receive(body, body.stop if self._long else stop)
         finally:
             body.close()
 
@@ -260,13 +268,16 @@ class Extent:
                 self.next = 0
             for index in [index for index in self._waiting if index >= self.end]:
                 self._waiting.pop(index).set_result(Block(memoryview(b"")))
+            facts = RenditionFacts(body.validator, modified)
+            self._keeper.found(self.rendition, facts)
         if first:
-            self.contact.set_result(RenditionFacts(body.validator, modified))
+            self.contact.set_result(facts)
 
-    def _receive(self, body: Body) -> None:
+    def _receive(self, body: Body, stop: int) -> None:
         assert self.validator is not None
         self._skip(body, self._position() - body.start)
-        while not self._done():
+        stop = min(stop, self.validator.size)
+        while self._position() < stop and not self._done():
             if self._block is None:
                 self._block = self._keeper.room(len(block_range(self.next, BLOCK, self.validator.size)))
             self._filled += body.fill(self._block.view[self._filled :], self.deadline)
@@ -314,10 +325,22 @@ class Extent:
         return self.next * BLOCK + self._filled
 
     def _stop(self) -> int:
-        stop = self.end * BLOCK
-        return stop if self.validator is None else min(stop, self.validator.size)
+        """Return where to stop asking the source: at the end, or at what the disk tier has."""
+        if self.validator is None:
+            return self.end * BLOCK
+        end = self.end
+        if self._shelf is not None:
+            have = (
+                index
+                for index in range(self.next + 1, end)
+                if self._shelf.holds(self.rendition, self.validator, index)
+            )
+            end = next(have, end)
+        return min(end * BLOCK, self.validator.size)
 
     def _finish(self, error: BaseException | None) -> None:
+        if isinstance(error, ContentChanged):
+            self._keeper.doubt(self.rendition)
         with self._keeper.condition:
             self._keeper.retire(self)
             waiting, self._waiting = self._waiting, {}

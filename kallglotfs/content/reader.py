@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from kallglotfs.content.arena import BLOCK, Block
 from kallglotfs.content.ranges import block_count, block_range, blocks_of, clamp
-from kallglotfs.content.window import LARGE_RUN, Window
+from kallglotfs.content.window import DISORDER, LARGE_RUN, Window
 from kallglotfs.errors import Interrupted, KallglotError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Blocks(Protocol):
     ) -> None:
         """Start fetching blocks."""
 
-    def drop_ahead(self, rendition: Rendition, owner: object) -> None:
+    def drop_ahead(self, rendition: Rendition, owner: object, wanted: range) -> None:
         """Stop fetching what was fetched ahead."""
 
 
@@ -83,6 +83,8 @@ class Content:
     validator: Validator
     window: Window = field(default_factory=Window)
     failure: Failure | None = None
+    #: The seek after which its window was last opened.
+    settled: int = 0
     #: Whether its last byte has been read.
     finished: bool = False
 
@@ -148,11 +150,14 @@ class Reader:
     def _collect(self, content: Content, blocks: range, patience: Patience, sharers: int) -> list[Block]:
         rendition, validator = content.rendition, content.validator
         window = content.window.read(blocks)
-        if window.seeks != content.window.seeks:
-            self._blocks.drop_ahead(rendition, content)
         asked = self._blocks.ask(rendition, validator, blocks, window.run(self._streams))
         waited = any(not isinstance(answer, Block) for answer in asked)
         window = window.widen(max(1, self._most // max(1, sharers)), waited=waited)
+        if window.length and content.settled != window.seeks:
+            # Only now: one read elsewhere may be the kernel's, or a look at the tail.
+            content.settled = window.seeks
+            around = range(window.frontier - DISORDER, window.frontier + window.length)
+            self._blocks.drop_ahead(rendition, content, around)
         content.window, ahead = window.ahead(block_count(validator.size, BLOCK), self._streams)
         if ahead:
             self._blocks.fetch_ahead(rendition, validator, ahead, window.run(self._streams), content)

@@ -1,8 +1,8 @@
 """Blocks on their way to the disk: bounded, found before they arrive, and called off when they must not.
 
-User: `disk.py`. Reading is never held up by a disk that is slow or hangs: the queue takes `QUEUE` bytes, then
-whoever offers a block waits, all of them together `PATIENCE` seconds, and then blocks are dropped until the
-queue has been empty once. A dropped block costs a fetch one day; a wait costs a reader now.
+User: `disk.py`. The queue takes `QUEUE` bytes, then whoever offers a block waits for the disk: a block that
+is dropped costs an API request one day, and those are scarce. A disk that hangs holds nobody up: once it has
+finished no block for `PATIENCE` seconds, blocks are dropped until it moves again.
 
 Threading: one condition, a leaf, guards the queue and is never held while a block is written. Two writers:
 one encrypts while the other is in the kernel (ext4, two cores, best of five on a busy machine: 0.56 GB/s with
@@ -21,11 +21,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kallglotfs.clock import Clock
-
 #: Bytes of blocks that wait for the disk or are being written: 128 blocks, a quarter of a second at 128 MB/s.
 QUEUE = 32 * 1024 * 1024
-#: Seconds that are waited for room in all, from one time that the queue is empty to the next.
+#: Seconds without a finished block after which the disk is taken to hang.
 PATIENCE = 1.0
 #: Threads that write.
 WRITERS = 2
@@ -53,24 +51,23 @@ class WriteQueue:
 
     Args:
         write: writes one block, whatever happens without raising.
-        clock: what tells the time.
     """
 
-    def __init__(self, write: Callable[[Job], None], clock: Clock) -> None:
+    def __init__(self, write: Callable[[Job], None]) -> None:
         self._write = write
-        self._clock = clock
         self._changed = threading.Condition()
         self._waiting: deque[Job] = deque()
         #: Those that wait and those being written, by name.
         self._jobs: dict[bytes, Job] = {}
         self._bytes = 0
         self._unfinished = 0
-        self._patience = PATIENCE
+        self._finished = 0
+        self._stalled = False
         self._writers = 0
         self._closed = False
 
     def offer(self, job: Job) -> bool:
-        """Take a block to write, after a wait of `PATIENCE` seconds at the most.
+        """Take a block to write, after a wait for room while the disk moves.
 
         Returns:
             Whether it was taken, or is there already.
@@ -121,12 +118,11 @@ class WriteQueue:
         return not self._bytes or self._bytes + len(job.block) <= QUEUE
 
     def _wait_for_room(self, job: Job) -> bool:
-        began = self._clock.now()
-        found = self._patience > 0 and self._changed.wait_for(
-            lambda: self._closed or self._has_room(job), self._patience
-        )
-        self._patience = max(0.0, self._patience - (self._clock.now() - began)) if found else 0.0
-        return found
+        while not (self._stalled or self._closed or self._has_room(job)):
+            before = self._finished
+            moved = self._changed.wait_for(lambda: self._closed or self._finished != before, PATIENCE)  # noqa: B023 - called here
+            self._stalled = not moved
+        return not self._stalled
 
     def _run(self) -> None:
         while True:
@@ -148,6 +144,6 @@ class WriteQueue:
                 del self._jobs[job.name]
             self._bytes -= len(job.block)
             self._unfinished -= 1
-            if not self._unfinished:
-                self._patience = PATIENCE
+            self._finished += 1
+            self._stalled = False
             self._changed.notify_all()
