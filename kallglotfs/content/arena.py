@@ -60,13 +60,30 @@ class Arena:
             # Call audio does not belong into a core dump.
             memory.madvise(mmap.MADV_DONTDUMP)
         self._memory = memoryview(memory)
-        self._free = deque(range(self.slots))
+        self._free: deque[int] = deque()
+        self._fresh = deque(range(self.slots))
 
-    def take(self, length: int) -> Block | None:
-        """Return an empty block of up to `BLOCK` bytes, None when every slot is in use."""
+    @property
+    def touched(self) -> int:
+        """The number of slots that have been used."""
+        return self.slots - len(self._fresh)
+
+    def take(self, length: int, *, fresh: bool = True) -> Block | None:
+        """Return an empty block of up to `BLOCK` bytes, None when there is no slot for it.
+
+        Args:
+            length: bytes.
+            fresh: whether a slot that was never used may be touched.
+        """
         try:
-            slot = self._free.popleft()
+            # The one that was used last: it is in the processor's cache still.
+            slot = self._free.pop()
         except IndexError:
-            return None
+            if not fresh:
+                return None
+            try:
+                slot = self._fresh.popleft()
+            except IndexError:
+                return None
         start = slot * BLOCK
         return Block(self._memory[start : start + length], slot, self._free)

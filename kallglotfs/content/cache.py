@@ -13,6 +13,7 @@ to the next block happen under one hold, so nobody can see a block in flight twi
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -85,6 +86,8 @@ class BlockCache:
         self._blocks: LRUCache[tuple[Rendition, Validator, int], Block] = LRUCache(self._arena.slots)
         self._found: TTLCache[Rendition, RenditionFacts] = TTLCache(RECENT, FRESH, timer=clock.now)
         self._extents: dict[Rendition, list[Extent]] = {}
+        #: Kept blocks that were passed by, the earliest first.
+        self._passed: OrderedDict[tuple[Rendition, Validator, int], None] = OrderedDict()
         self._source = source
         self._disk = disk
         self._demand = demand
@@ -151,8 +154,11 @@ class BlockCache:
             return [self._ask(rendition, validator, index, max(run, blocks.stop - index)) for index in blocks]
 
     def _ask(self, rendition: Rendition, validator: Validator, index: int, run: int) -> Block | Ticket:
-        block = self._blocks.get((rendition, validator, index))
+        key = (rendition, validator, index)
+        block = self._blocks.get(key)
         if block is not None:
+            # Somebody wants it again.
+            self._passed.pop(key, None)
             return block
         extent = self._covering(rendition, validator, index)
         if extent is None:
@@ -195,6 +201,13 @@ class BlockCache:
                     self._start(rendition, validator, gap, self._ahead, owner)
                 index = max(gap.stop, index + 1)
 
+    def passed(self, rendition: Rendition, validator: Validator, blocks: range) -> None:
+        """Take note that a copy has read blocks and gone on: they may go before others do."""
+        with self.condition:
+            for index in blocks:
+                if (rendition, validator, index) in self._blocks:
+                    self._passed[rendition, validator, index] = None
+
     def drop_ahead(self, rendition: Rendition, owner: object, wanted: range) -> None:
         """Cancel what one reader had fetched ahead and nobody waits for: it went elsewhere.
 
@@ -205,8 +218,11 @@ class BlockCache:
         """
         with self.condition:
             for extent in list(self._extents.get(rendition, ())):
-                elsewhere = extent.coming.stop <= wanted.start or wanted.stop <= extent.coming.start
-                if extent.owner is owner and extent.unwanted and elsewhere:
+                coming = extent.coming
+                elsewhere = coming.stop <= wanted.start or wanted.stop <= coming.start
+                # A short one is on the wire already, and may be wanted again.
+                saves = extent.queued or len(coming) > FIRST_RUN
+                if extent.owner is owner and extent.unwanted and elsewhere and saves:
                     extent.cancel()
 
     def doubt(self, rendition: Rendition) -> None:
@@ -219,6 +235,7 @@ class BlockCache:
         with self.condition:
             for key in [key for key in self._blocks if key[0].recording_id == recording_id]:
                 del self._blocks[key]
+                self._passed.pop(key, None)
             for rendition in [each for each in self._found if each.recording_id == recording_id]:
                 del self._found[rendition]
             for rendition in [each for each in self._extents if each.recording_id == recording_id]:
@@ -237,16 +254,22 @@ class BlockCache:
     # Called by extents.
 
     def room(self, length: int) -> Block:
-        """Return an empty block, in place of the least recently used one where memory is all in use."""
+        """Return an empty block, in place of another where memory is all in use.
+
+        What a copy has passed by goes first, before memory that was never touched is: the kernel has those
+        pages, and touching costs more than receiving. Then goes what was used least recently.
+        """
         for _ in range(TRIES):
-            block = self._arena.take(length)
+            thrifty = bool(self._passed) and self._arena.touched * 4 >= self._arena.slots
+            block = self._arena.take(length, fresh=not thrifty)
             if block is not None:
                 return block
             with self.condition:
-                if not self._blocks:
-                    break
                 # Freed as soon as nobody reads from it any more, which may be later.
-                self._blocks.popitem()
+                if self._passed:
+                    self._blocks.pop(self._passed.popitem(last=False)[0], None)
+                elif self._blocks:
+                    self._blocks.popitem()
         return Block(memoryview(bytearray(length)))
 
     # Called by extents, with the condition held.
@@ -257,6 +280,7 @@ class BlockCache:
 
     def keep(self, rendition: Rendition, validator: Validator, index: int, block: Block) -> None:
         """Keep a block, letting the least recently used go."""
+        self._passed.pop((rendition, validator, index), None)
         self._blocks[rendition, validator, index] = block
 
     def retire(self, extent: Extent) -> None:

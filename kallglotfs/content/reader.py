@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from kallglotfs.content.arena import BLOCK, Block
 from kallglotfs.content.ranges import block_count, block_range, blocks_of, clamp
-from kallglotfs.content.window import DISORDER, LARGE_RUN, Window
+from kallglotfs.content.window import DISORDER, LARGE_RUN, OPENING, Window
 from kallglotfs.errors import Interrupted, KallglotError
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ class Blocks(Protocol):
         self, rendition: Rendition, validator: Validator, blocks: range, run: int, owner: object
     ) -> None:
         """Start fetching blocks."""
+
+    def passed(self, rendition: Rendition, validator: Validator, blocks: range) -> None:
+        """Let blocks go before others."""
 
     def drop_ahead(self, rendition: Rendition, owner: object, wanted: range) -> None:
         """Stop fetching what was fetched ahead."""
@@ -149,10 +152,11 @@ class Reader:
 
     def _collect(self, content: Content, blocks: range, patience: Patience, sharers: int) -> list[Block]:
         rendition, validator = content.rendition, content.validator
-        window = content.window.read(blocks)
+        now = self._clock.now()
+        window = content.window.read(blocks, now)
         asked = self._blocks.ask(rendition, validator, blocks, window.run(self._streams))
         waited = any(not isinstance(answer, Block) for answer in asked)
-        window = window.widen(max(1, self._most // max(1, sharers)), waited=waited)
+        window = window.widen(max(1, self._most // max(1, sharers)), now, waited=waited)
         if window.length and content.settled != window.seeks:
             # Only now: one read elsewhere may be the kernel's, or a look at the tail.
             content.settled = window.seeks
@@ -161,6 +165,9 @@ class Reader:
         content.window, ahead = window.ahead(block_count(validator.size, BLOCK), self._streams)
         if ahead:
             self._blocks.fetch_ahead(rendition, validator, ahead, window.run(self._streams), content)
+        if window.length > OPENING:
+            behind = window.frontier - DISORDER
+            self._blocks.passed(rendition, validator, range(max(0, behind - len(blocks)), max(0, behind)))
         return [
             answer if isinstance(answer, Block) else self._blocks.collect(answer, patience)
             for answer in asked

@@ -12,13 +12,20 @@ STREAMS = 8
 
 
 def walk(
-    reads: list[range], last: int = 1000, *, waited: bool = True, window: Window | None = None
+    reads: list[range],
+    last: int = 1000,
+    *,
+    waited: bool = True,
+    window: Window | None = None,
+    pace: float = 0.01,
 ) -> tuple[Window, list[int]]:
-    """Return the window after some reads, and the blocks fetched ahead."""
+    """Return the window after some reads, one every `pace` seconds, and the blocks fetched ahead."""
     window, fetched = window or Window(), []
+    now = window.began or 100.0
     for blocks in reads:
-        window, ahead = window.read(blocks).widen(MOST, waited=waited).ahead(last, STREAMS)
+        window, ahead = window.read(blocks, now).widen(MOST, now, waited=waited).ahead(last, STREAMS)
         fetched += ahead
+        now += pace
     return window, fetched
 
 
@@ -35,6 +42,13 @@ def test_a_reader_that_never_waits_keeps_a_small_window() -> None:
     window, fetched = walk([range(index, index + 1) for index in range(100)], waited=False)
     assert window.length == OPENING
     assert max(fetched) < 100 + OPENING
+
+
+def test_a_slow_reader_that_waits_now_and_then_keeps_a_small_window() -> None:
+    """A network that hiccups is no reason to download the whole call: one block takes 16 s to play."""
+    window, fetched = walk([range(index, index + 1) for index in range(100)], pace=16)
+    assert window.length <= 4 * OPENING
+    assert max(fetched) < 100 + 4 * OPENING
 
 
 def test_the_window_never_exceeds_its_bound() -> None:
@@ -63,7 +77,7 @@ def test_a_probe_of_head_and_tail_fetches_nothing_ahead() -> None:
 def test_a_seek_closes_the_window_and_counts() -> None:
     """Where reading goes on is not yet known."""
     window, _ = walk([range(index, index + 1) for index in range(50)])
-    after = window.read(range(500, 501))
+    after = window.read(range(500, 501), 200.0)
     assert (after.length, after.seeks) == (0, window.seeks + 1)
 
 
@@ -91,10 +105,10 @@ def test_no_reading_fetches_outside_the_file_or_beyond_the_bound(
     since_seek: set[int] = set()
     for start, length, waited in reads:
         before = window.seeks
-        window = window.read(range(start, start + length))
+        window = window.read(range(start, start + length), 100.0)
         if window.seeks != before:
             since_seek = set()
-        window, ahead = window.widen(MOST, waited=waited).ahead(last, streams)
+        window, ahead = window.widen(MOST, 100.5, waited=waited).ahead(last, streams)
         assert not since_seek & set(ahead)
         since_seek |= set(ahead)
         assert all(block < last for block in ahead)
