@@ -166,8 +166,9 @@ class Reader:
         if ahead:
             self._blocks.fetch_ahead(rendition, validator, ahead, window.run(self._streams), content)
         if window.length > OPENING:
-            behind = window.frontier - DISORDER
-            self._blocks.passed(rendition, validator, range(max(0, behind - len(blocks)), max(0, behind)))
+            # Not the first: as long as it is there, opening the file again asks nobody.
+            behind = max(1, window.frontier - DISORDER)
+            self._blocks.passed(rendition, validator, range(max(1, behind - len(blocks)), behind))
         return [
             answer if isinstance(answer, Block) else self._blocks.collect(answer, patience)
             for answer in asked

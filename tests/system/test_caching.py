@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -224,15 +225,15 @@ def test_two_versions_open_at_once_never_mix(
 def test_a_slow_player_does_not_download_the_file(
     service: DemoServer, mount: Callable[..., MountedFolder]
 ) -> None:
-    """Two hundred reads of 16 kB, as a player makes them, fetch little more than they read."""
+    """A hundred times real time is still no copy: what is fetched stays near what is read."""
     service.add_recording("rec_s", size=30_000_000)
     folder = mount()
     with (folder.recordings / "rec_s.mp3").open("rb", buffering=0) as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_NORMAL)
         for index in range(200):
             assert len(file.read(16_000)) == 16_000, index
+            time.sleep(0.01)
     sent = sum(each.bytes_sent for each in service.requests.records("storage"))
-    assert sent < 3_200_000 + 12_000_000
+    assert sent < 3_200_000 + 8_000_000
 
 
 def test_ls_answers_while_every_reader_waits(
