@@ -213,7 +213,7 @@ class Mount:
         self._retention = Retention(self._store, blocks.forget, clock)
         tree = Tree(catalog, blocks, settings.formats, settings.sample_rate, clock.wall())
         depth = max(1, min(DEPTH, settings.memory_cache // 4 // (SMALL_FILE * BLOCK)))
-        walk = Walk(tree, catalog, blocks, self._remote.budget.spare, depth)
+        walk = Walk(tree, catalog, blocks, self._remote.budget.spare, clock.now, depth)
         reader = Reader(blocks, clock, settings.streams, settings.memory_cache // 2)
         return Operations(
             FileSystem(tree, blocks, reader, catalog, walk),

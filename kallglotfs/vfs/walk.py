@@ -1,7 +1,9 @@
 """Somebody walks the listing: rsync, cp, a training loop. What comes next is brought before it is asked for.
 
 A walk is seen when files are opened in the order of the listing, each read to its end. Whoever opens at
-random never gets that far, so nothing is fetched for them. Several walks may be under way.
+random never gets that far, so nothing is fetched for them. How much is brought grows with the walk, and stays
+with what it takes in a few seconds: who listens to one call after the other has the next one brought, not
+sixteen. Several walks may be under way.
 
 Threading: called on libfuse's threads; the lock is held for look-ups only.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from cachetools import LRUCache
@@ -28,8 +31,20 @@ log = logging.getLogger(__name__)
 PROOF = 2
 #: Files brought along at one time: at 80 ms for lease, first byte and transfer of 1 MB, 16 give 5 ms a file.
 DEPTH = 16
+#: Seconds of walking that are brought along.
+HORIZON = 2.0
+#: Seconds that a walk takes at least, so that no clock is too coarse.
+LEAST_TIME = 0.001
 #: Walks that are followed at one time.
 WALKS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a walk is: the files before this one, and when the first was read to its end."""
+
+    files: int
+    began: float
 
 
 class Listing(Protocol):
@@ -67,6 +82,7 @@ class Walk:
         known: the catalog.
         bringer: the block cache.
         spare: tells how many API requests may be spent on what nobody has asked for yet.
+        now: tells the time, in seconds of any steady clock.
         depth: files brought along at one time.
     """
 
@@ -76,37 +92,46 @@ class Walk:
         known: Known,
         bringer: Bringer,
         spare: Callable[[], int],
+        now: Callable[[], float],
         depth: int = DEPTH,
     ) -> None:
         self._listing = listing
         self._known = known
         self._bringer = bringer
         self._spare = spare
+        self._now = now
         self._depth = depth
         self._lock = threading.Lock()
-        #: How many files of a walk came before the one that is expected next, or open.
-        self._expected: LRUCache[Rendition, int] = LRUCache(WALKS)
-        self._steps: LRUCache[Rendition, int] = LRUCache(WALKS)
+        #: The files that walks are expected to open next, and those they have open.
+        self._expected: LRUCache[Rendition, _Place] = LRUCache(WALKS)
+        self._reached: LRUCache[Rendition, _Place] = LRUCache(WALKS)
         self._under_way = 0
 
     def finished(self, rendition: Rendition) -> None:
         """Take note that a file has been read to its end."""
         following = self._listing.following(rendition, 1)
         with self._lock:
-            step = self._steps.pop(rendition, 0)
+            place = self._reached.pop(rendition, None) or _Place(0, self._now())
             for each in following:
-                self._expected[each] = step + 1
+                self._expected[each] = replace(place, files=place.files + 1)
 
     def opened(self, rendition: Rendition) -> None:
         """Take note that a file has been opened, and bring along what follows it on a walk."""
         with self._lock:
-            step = self._expected.pop(rendition, 0)
-            self._steps[rendition] = step
-        if step < PROOF:
-            return
-        for each in self._listing.following(rendition, self._depth):
+            place = self._expected.pop(rendition, None)
+            if place is None:
+                return
+            self._reached[rendition] = place
+        for each in self._listing.following(rendition, self._deep(place)):
             if not self._bring(each):
                 return
+
+    def _deep(self, place: _Place) -> int:
+        """Return how many files to bring along: more as the walk goes on, but not more than it soon takes."""
+        if place.files < PROOF:
+            return 0
+        soon = place.files / max(self._now() - place.began, LEAST_TIME) * HORIZON
+        return min(self._depth, 1 << min(place.files - PROOF + 1, 16), max(1, int(soon)))
 
     def _bring(self, rendition: Rendition) -> bool:
         """Start fetching a file if need be; tell whether there is room for more."""

@@ -21,7 +21,8 @@ class World:
         self.pending: dict[Rendition, Future[RenditionFacts]] = {}
         self.confirmed: dict[Rendition, RenditionFacts] = {}
         self.allowed = 1000
-        self.walk = Walk(self, self, self, lambda: self.allowed, depth=4)
+        self.time = 0.0
+        self.walk = Walk(self, self, self, lambda: self.allowed, lambda: self.time, depth=4)
 
     def following(self, rendition: Rendition, count: int) -> list[Rendition]:
         place = FILES.index(rendition) + 1
@@ -44,7 +45,8 @@ class World:
         return self.pending[rendition]
 
     def read(self, rendition: Rendition) -> None:
-        """Open a file and read it to its end."""
+        """Open a file and read it to its end, in a tenth of a second."""
+        self.time += 0.1
         self.walk.opened(rendition)
         self.walk.finished(rendition)
 
@@ -62,7 +64,25 @@ def test_nothing_is_brought_before_a_walk_is_proven() -> None:
         world.read(file)
     assert world.asked == []
     world.read(FILES[PROOF])
+    assert world.asked == FILES[PROOF + 1 : PROOF + 3]
+
+
+def test_the_further_a_walk_goes_the_more_is_brought() -> None:
+    """Up to the depth."""
+    world = World()
+    for file in FILES[: PROOF + 2]:
+        world.read(file)
     assert world.asked == FILES[PROOF + 1 : PROOF + 5]
+
+
+def test_who_listens_to_one_call_after_the_other_has_the_next_one_brought() -> None:
+    """Each takes minutes; what is never heard would cost requests for nothing."""
+    world = World()
+    for file in FILES[:10]:
+        world.time += 200
+        world.read(file)
+        world.land()
+    assert world.asked == FILES[PROOF + 1 : 11]
 
 
 def test_a_walk_asks_for_every_file_once() -> None:
@@ -108,7 +128,7 @@ def test_two_walks_do_not_disturb_each_other() -> None:
         for file in (FILES[step], FILES[50 + step]):
             world.read(file)
             world.land()
-    assert set(world.asked) == {*FILES[PROOF + 1 : PROOF + 5], *FILES[PROOF + 51 : PROOF + 55]}
+    assert set(world.asked) == {*FILES[PROOF + 1 : PROOF + 3], *FILES[PROOF + 51 : PROOF + 53]}
 
 
 def test_what_the_budget_does_not_spare_is_not_asked_for() -> None:
@@ -127,11 +147,11 @@ def test_what_the_budget_does_not_spare_is_not_asked_for() -> None:
 def test_a_file_that_cannot_be_brought_stops_nothing() -> None:
     """Its own reader will be told."""
     world = World()
-    for file in FILES[: PROOF + 1]:
+    for file in FILES[: PROOF + 2]:
         world.read(file)
     for future in world.pending.values():
         future.set_exception(NotFound("gone"))
-    world.read(FILES[PROOF + 1])
     world.read(FILES[PROOF + 2])
+    world.read(FILES[PROOF + 3])
     assert world.confirmed == {}
     assert len(world.asked) > 4
