@@ -52,12 +52,16 @@ class BlockFiles:
             return False
         return stat.S_ISREG(found.st_mode)
 
-    def read(self, name: bytes, refresh: float) -> tuple[bytes, int]:
-        """Return what a block's file holds, and the bytes it takes on the disk.
+    def read(self, name: bytes, refresh: float, target: memoryview) -> tuple[int, int]:
+        """Read a block's file.
 
         Args:
             name: the block.
             refresh: epoch seconds; a file that was last used before then is marked as used now.
+            target: where its content goes.
+
+        Returns:
+            The length of the content, 0 where it cannot be a block's, and the bytes it takes on the disk.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -67,16 +71,16 @@ class BlockFiles:
         try:
             found = os.fstat(file)
             if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST + OVERHEAD:
-                return b"", 0
+                return 0, 0
             # In one go, not as the read-ahead feels its way: a third to a half faster where the page cache is
             # cold (ext4, a busy machine of two cores, medians of six: 0.25 against 0.2 GB/s on one thread,
             # 0.55 against 0.38 on four).
             os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
-            content = os.read(file, found.st_size)
+            length = os.readv(file, [target])
             if found.st_mtime < refresh:
                 with contextlib.suppress(OSError):  # read-only: the order is then that of the last writing
                     os.utime(file)
-            return content, taken(found)
+            return length, taken(found)
         finally:
             os.close(file)
 

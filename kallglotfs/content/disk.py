@@ -114,6 +114,7 @@ class DiskTier:
         self._sealer = Sealer(secret(), self._salt)
         self._index = BlockIndex(capacity)
         self._queue = WriteQueue(self._write)
+        self._own = threading.local()
         self._counting = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._closed = False
@@ -130,15 +131,25 @@ class DiskTier:
             return True
         return not self._index.complete and self._files.holds(name)
 
-    def get(self, rendition: Rendition, validator: Validator, index: int) -> bytes | None:
-        """Return a block, or None where it is not there, or is damaged; then its file is gone too."""
+    def get(self, rendition: Rendition, validator: Validator, index: int, target: memoryview) -> bool:
+        """Read a block, or tell that it is not there, or is damaged; then its file is gone too.
+
+        Args:
+            rendition: whose block.
+            validator: of which version.
+            index: which one.
+            target: where it goes, as long as it is.
+        """
         identity = identify(rendition, validator, index)
         name = self._sealer.name(rendition, identity)
         block = self._queue.find(name)
-        if block is None:
-            block = self._read(name, identity)
-        self._count("misses" if block is None else "hits")
-        return block
+        if block is not None and len(block) == len(target):
+            target[:] = block
+            found = True
+        else:
+            found = self._read(name, identity, target)
+        self._count("hits" if found else "misses")
+        return found
 
     def put(self, rendition: Rendition, validator: Validator, index: int, block: bytes) -> None:
         """Keep a block. It is written later, or never, where the disk does not keep up or does not work."""
@@ -197,24 +208,31 @@ class DiskTier:
             self._writing.failed(_reason(error))
             return os.urandom(SALT)
 
-    def _read(self, name: bytes, identity: bytes) -> bytes | None:
+    def _read(self, name: bytes, identity: bytes, target: memoryview) -> bool:
         removals = self._index.removals
+        sealed = self._buffer()
         try:
-            sealed, taken = self._files.read(name, self._clock.wall() - FRESH)
+            length, taken = self._files.read(name, self._clock.wall() - FRESH, sealed)
         except (FileNotFoundError, NotADirectoryError):
             self._index.forget(name)
-            return None
+            return False
         except OSError as error:
             self._reading.failed(_reason(error))
-            return None
+            return False
         self._reading.worked()
-        block = self._sealer.open(identity, sealed)
-        if block is None:
+        if not self._sealer.open(identity, sealed[:length], target):
             self._remove(name)
             self._count("damaged")
-            return None
+            return False
         self._index.touch(name, taken, removals)
-        return block
+        return True
+
+    def _buffer(self) -> memoryview:
+        """Return this thread's memory for a sealed block: fresh memory would cost more than decrypting."""
+        found: memoryview | None = getattr(self._own, "buffer", None)
+        if found is None:
+            found = self._own.buffer = memoryview(bytearray(LARGEST + OVERHEAD))
+        return found
 
     def _write(self, job: Job) -> None:
         try:

@@ -84,8 +84,8 @@ class Shelf(Protocol):
     def holds(self, rendition: Rendition, validator: Validator, index: int) -> bool:
         """Tell whether it has a block."""
 
-    def get(self, rendition: Rendition, validator: Validator, index: int) -> bytes | None:
-        """Return a block it has."""
+    def get(self, rendition: Rendition, validator: Validator, index: int, target: memoryview) -> bool:
+        """Read a block; tells whether it has it."""
 
     def put(self, rendition: Rendition, validator: Validator, index: int, block: bytes) -> None:
         """Take a block."""
@@ -237,12 +237,12 @@ class Extent:
         if self._shelf is None or self.validator is None or self._filled:
             return
         while not self._done():
-            block = self._shelf.get(self.rendition, self.validator, self.next)
-            if block is None:
+            if not self._shelf.holds(self.rendition, self.validator, self.next):
                 return
-            kept = self._keeper.room(len(block))
-            kept.view[:] = block
-            self._hand_over(kept)
+            block = self._keeper.room(len(block_range(self.next, BLOCK, self.validator.size)))
+            if not self._shelf.get(self.rendition, self.validator, self.next, block.view):
+                return
+            self._hand_over(block)
 
     def _attempt(self) -> None:
         """Open the rest and receive what comes of it."""

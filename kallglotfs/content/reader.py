@@ -167,7 +167,7 @@ class Reader:
             self._blocks.fetch_ahead(rendition, validator, ahead, window.run(self._streams), content)
         if window.length > OPENING:
             # Not the first: as long as it is there, opening the file again asks nobody.
-            behind = max(1, window.frontier - DISORDER)
+            behind = max(1, window.frontier - 2 * DISORDER)
             self._blocks.passed(rendition, validator, range(max(1, behind - len(blocks)), behind))
         return [
             answer if isinstance(answer, Block) else self._blocks.collect(answer, patience)

@@ -88,25 +88,25 @@ class Sealer:
         header = _HEADER.pack(_MAGIC, _VERSION, len(block), nonce)
         return header, self._cipher.encrypt(nonce, block, header + identity)
 
-    def open(self, identity: bytes, sealed: bytes) -> bytes | None:
-        """Return the block, or None where this is not that block, whole and as it was sealed.
+    def open(self, identity: bytes, sealed: memoryview, target: memoryview) -> bool:
+        """Decrypt a block, or tell that this is not that block, whole and as it was sealed.
 
         Args:
             identity: which block it must be.
             sealed: what the file holds.
+            target: where the block goes, as long as it is. What is there after a failure means nothing.
         """
-        if len(sealed) < OVERHEAD:
-            return None
+        if len(sealed) != len(target) + OVERHEAD:
+            return False
         magic, version, length, nonce = _HEADER.unpack_from(sealed)
-        if (magic, version, length) != (_MAGIC, _VERSION, len(sealed) - OVERHEAD):
-            return None
-        header = sealed[: _HEADER.size]
+        if (magic, version, length) != (_MAGIC, _VERSION, len(target)):
+            return False
+        header = bytes(sealed[: _HEADER.size])
         try:
-            # A view, since a slice would copy. `decrypt_into` saves nothing where `bytes` are wanted in the
-            # end: 68 us for 256 KiB and 8 us for the copy, against 72 us.
-            return self._cipher.decrypt(nonce, memoryview(sealed)[_HEADER.size :], header + identity)
+            self._cipher.decrypt_into(nonce, sealed[_HEADER.size :], header + identity, target)
         except InvalidTag:
-            return None
+            return False
+        return True
 
 
 def identify(rendition: Rendition, validator: Validator, index: int) -> bytes:

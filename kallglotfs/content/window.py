@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-#: Blocks by which reads may be out of order and still be sequential: 2 MiB, two of the kernel's read-aheads.
-DISORDER = 8
+#: Blocks by which reads may be out of order and still be sequential: 4 MiB. Two of the kernel's read-aheads
+#: are under way at a time, and the threads that serve them start when the processor lets them.
+DISORDER = 16
 #: Blocks read in order before anything is fetched ahead: 768 KiB, more than a player's probe.
 PROOF = 3
 #: Blocks of a window when it opens: 2 MiB, two minutes of telephone sound.
