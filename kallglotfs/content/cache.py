@@ -268,7 +268,7 @@ class BlockCache:
                 # Freed as soon as nobody reads from it any more, which may be later.
                 if self._passed:
                     self._blocks.pop(self._passed.popitem(last=False)[0], None)
-                elif self._blocks:
+                elif self._blocks and not thrifty:
                     self._blocks.popitem()
         return Block(memoryview(bytearray(length)))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from kallglotfs.content.arena import BLOCK, Block
 from kallglotfs.content.ranges import block_count, block_range, blocks_of, clamp
-from kallglotfs.content.window import DISORDER, LARGE_RUN, OPENING, Window
+from kallglotfs.content.window import DISORDER, LARGE_RUN, Window
 from kallglotfs.errors import Interrupted, KallglotError
 
 if TYPE_CHECKING:
@@ -165,9 +165,9 @@ class Reader:
         content.window, ahead = window.ahead(block_count(validator.size, BLOCK), self._streams)
         if ahead:
             self._blocks.fetch_ahead(rendition, validator, ahead, window.run(self._streams), content)
-        if window.length > OPENING:
+        if window.length:
             # Not the first: as long as it is there, opening the file again asks nobody.
-            behind = max(1, window.frontier - 2 * DISORDER)
+            behind = max(1, window.frontier - 2 * min(DISORDER, window.length))
             self._blocks.passed(rendition, validator, range(max(1, behind - len(blocks)), behind))
         return [
             answer if isinstance(answer, Block) else self._blocks.collect(answer, patience)
