@@ -13,22 +13,23 @@ to the next block happen under one hold, so nobody can see a block in flight twi
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from cachetools import LRUCache, TTLCache
+from cachetools import TTLCache
 
-from kallglotfs.content.arena import BLOCK, Arena, Block
-from kallglotfs.content.extent import Extent, Shelf
+from kallglotfs.content.arena import BLOCK, Block
+from kallglotfs.content.extent import Extent
+from kallglotfs.content.memory import MemoryTier
 from kallglotfs.content.ranges import block_count
+from kallglotfs.content.sources import Shelf
 from kallglotfs.errors import TimedOut
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from kallglotfs.clock import Clock
-    from kallglotfs.content.extent import Source
+    from kallglotfs.content.sources import Source
     from kallglotfs.model import Rendition, RenditionFacts, Validator
     from kallglotfs.patience import Executor, Patience
 
@@ -39,8 +40,6 @@ SMALL_FILE = 16
 #: Seconds a version that was found is the answer to who asks again, and how many are remembered. Without it,
 #: who comes between the end of a short fetch and the moment its result is written down fetches again.
 FRESH, RECENT = 1.0, 1000
-#: Blocks let go for one new one, before that gets memory of its own: all of them are being read from.
-TRIES = 8
 
 
 class Disk(Shelf, Protocol):
@@ -82,12 +81,9 @@ class BlockCache:
         disk: Disk | None = None,
     ) -> None:
         self.condition = threading.Condition()
-        self._arena = Arena(capacity)
-        self._blocks: LRUCache[tuple[Rendition, Validator, int], Block] = LRUCache(self._arena.slots)
+        self._blocks = MemoryTier(capacity, self.condition)
         self._found: TTLCache[Rendition, RenditionFacts] = TTLCache(RECENT, FRESH, timer=clock.now)
         self._extents: dict[Rendition, list[Extent]] = {}
-        #: Kept blocks that were passed by, the earliest first.
-        self._passed: OrderedDict[tuple[Rendition, Validator, int], None] = OrderedDict()
         self._source = source
         self._disk = disk
         self._demand = demand
@@ -154,11 +150,8 @@ class BlockCache:
             return [self._ask(rendition, validator, index, max(run, blocks.stop - index)) for index in blocks]
 
     def _ask(self, rendition: Rendition, validator: Validator, index: int, run: int) -> Block | Ticket:
-        key = (rendition, validator, index)
-        block = self._blocks.get(key)
+        block = self._blocks.get((rendition, validator, index))
         if block is not None:
-            # Somebody wants it again.
-            self._passed.pop(key, None)
             return block
         extent = self._covering(rendition, validator, index)
         if extent is None:
@@ -205,8 +198,7 @@ class BlockCache:
         """Take note that a copy has read blocks and gone on: they may go before others do."""
         with self.condition:
             for index in blocks:
-                if (rendition, validator, index) in self._blocks:
-                    self._passed[rendition, validator, index] = None
+                self._blocks.passed((rendition, validator, index))
 
     def drop_ahead(self, rendition: Rendition, owner: object, wanted: range) -> None:
         """Cancel what one reader had fetched ahead and nobody waits for: it went elsewhere.
@@ -233,9 +225,7 @@ class BlockCache:
     def forget(self, recording_id: str) -> None:
         """Destroy every block of a recording, in memory and on disk: it is no more."""
         with self.condition:
-            for key in [key for key in self._blocks if key[0].recording_id == recording_id]:
-                del self._blocks[key]
-                self._passed.pop(key, None)
+            self._blocks.forget(recording_id)
             for rendition in [each for each in self._found if each.recording_id == recording_id]:
                 del self._found[rendition]
             for rendition in [each for each in self._extents if each.recording_id == recording_id]:
@@ -254,23 +244,8 @@ class BlockCache:
     # Called by extents.
 
     def room(self, length: int) -> Block:
-        """Return an empty block, in place of another where memory is all in use.
-
-        What a copy has passed by goes first, before memory that was never touched is: the kernel has those
-        pages, and touching costs more than receiving. Then goes what was used least recently.
-        """
-        for _ in range(TRIES):
-            thrifty = bool(self._passed) and self._arena.touched * 4 >= self._arena.slots
-            block = self._arena.take(length, fresh=not thrifty)
-            if block is not None:
-                return block
-            with self.condition:
-                # Freed as soon as nobody reads from it any more, which may be later.
-                if self._passed:
-                    self._blocks.pop(self._passed.popitem(last=False)[0], None)
-                elif self._blocks and not thrifty:
-                    self._blocks.popitem()
-        return Block(memoryview(bytearray(length)))
+        """Return an empty block; called without the condition."""
+        return self._blocks.room(length)
 
     # Called by extents, with the condition held.
 
@@ -279,9 +254,8 @@ class BlockCache:
         self._found[rendition] = facts
 
     def keep(self, rendition: Rendition, validator: Validator, index: int, block: Block) -> None:
-        """Keep a block, letting the least recently used go."""
-        self._passed.pop((rendition, validator, index), None)
-        self._blocks[rendition, validator, index] = block
+        """Keep a block."""
+        self._blocks.keep((rendition, validator, index), block)
 
     def retire(self, extent: Extent) -> None:
         """Forget an extent that is done."""
