@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,6 +30,8 @@ MAX_BACKGROUND = 64
 _FLAGS_OFFSET = 12
 #: Bytes the kernel reads ahead, and with it the largest read it asks us for; its default is 128 KiB.
 READ_AHEAD = 1024 * 1024
+#: Seconds libfuse's second thread gets to sit down.
+SETTLE = 0.005
 BDI = Path("/sys/class/bdi")
 
 
@@ -113,6 +116,8 @@ class _Completion:
         self._libc.writev.argtypes = [ctypes.c_int, _Pieces, ctypes.c_int]
         self._complete = _Writev(self._send)
         self._sent = False
+        # libfuse has started its second thread just now: let it sit down, it looks for a hook on its way.
+        time.sleep(SETTLE)
         self._use(ctypes.cast(self._complete, ctypes.c_void_p))
 
     def _use(self, writev: ctypes.c_void_p) -> None:
@@ -127,7 +132,8 @@ class _Completion:
         first, self._sent = not self._sent, True
         if first and count > 1 and pieces[1].length >= _FLAGS_OFFSET + 4:
             ctypes.c_uint32.from_address(pieces[1].base + _FLAGS_OFFSET).value |= PARALLEL_DIROPS
-        written = int(self._libc.writev(device, pieces, count))
         if first:
+            # Before the kernel has the reply and sends requests: libfuse exchanges its hook without a lock,
+            # and doing it while others answer has crashed a mount.
             self._use(ctypes.cast(self._libc.writev, ctypes.c_void_p))
-        return written
+        return int(self._libc.writev(device, pieces, count))

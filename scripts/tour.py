@@ -179,6 +179,7 @@ def check(service: Service, path: Path, work: Path) -> None:
     before = service.spent()
     expect(max(before[row["id"]] for row in rows) <= len(FORMATS), "more than one request per file was spent")
     service.control("POST", "revoke-urls")
+    forget_pages(path)
     copied = files_copied(path, work / "archive")
     expect(copied == len(listed), f"rsync copied {copied} files, not {len(listed)}")
     renewed = sum((service.spent() - before).values())
@@ -193,6 +194,16 @@ def check(service: Service, path: Path, work: Path) -> None:
     print("\nAPI requests spent, renewals included:")
     for name, count in sorted(after.items()):
         print(f"  {name:20} {count:3}" + (f"   in {len(FORMATS)} formats" if name.startswith("rec_") else ""))
+
+
+def forget_pages(path: Path) -> None:
+    """Let the kernel drop what it has of the files, which it would otherwise copy from without asking us."""
+    for each in (path / "recordings").iterdir():
+        descriptor = os.open(each, os.O_RDONLY)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
 
 
 def files_copied(path: Path, target: Path) -> int:
