@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Exit code when the child died without a word (mount(8): system error).
 DIED = 2
+#: Seconds a child that is told to end gets, and seconds between two looks whether it has.
+STOP, TURN = 6.0, 0.02
 
 
 def in_background(serve: Callable[[Callable[[], None]], int], report: Callable[[int, str], None]) -> int:
@@ -38,13 +41,16 @@ def in_background(serve: Callable[[Callable[[], None]], int], report: Callable[[
         os.close(reading)
         _child(serve, writing)
     os.close(writing)
+    # Whoever stops the one that waits means the mount: nobody would know of it otherwise.
+    _on_signals(_interrupt)
     try:
         with os.fdopen(reading, "rb") as pipe:
             outcome = pipe.readline()
+        _on_signals(signal.SIG_DFL)
     except KeyboardInterrupt:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGTERM)
-        os.waitpid(child, 0)
+        _on_signals(signal.SIG_IGN)
+        _stop(child)
+        report(DIED, "stopped before the mount was ready")
         return DIED
     if not outcome:
         _, status = os.waitpid(child, 0)
@@ -55,6 +61,27 @@ def in_background(serve: Callable[[Callable[[], None]], int], report: Callable[[
         report(told["code"], told["message"])
         os.waitpid(child, 0)
     return int(told["code"])
+
+
+def _on_signals(action: Callable[..., object] | signal.Handlers) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, action)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _stop(child: int) -> None:
+    """End the child, by force where it does not end by itself."""
+    for number, seconds in ((signal.SIGTERM, STOP), (signal.SIGKILL, STOP)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, number)
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            if os.waitpid(child, os.WNOHANG)[0]:
+                return
+            time.sleep(TURN)
 
 
 class Failed(Exception):

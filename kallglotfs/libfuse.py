@@ -25,6 +25,7 @@ from kallglotfs.errors import MountError, SystemFault
 from kallglotfs.negotiation import agree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ KNOWN_FOR = 5
 _NOISE = ("Ignoring invalid max threads value",)
 #: Seconds between two nudges of libfuse's loop while it ends.
 NUDGE = 0.2
+#: Seconds after which a session that was told to end, and does not, is left as it is.
+LEAVE_AFTER = 3.5
 
 
 def load() -> ModuleType:
@@ -88,9 +91,18 @@ class Session:
         mount_point: absolute path.
         source: what `findmnt` shows as source.
         allow_other: whether other users may read.
+        leave: ends the process; called when a session does not end within `LEAVE_AFTER` of `stop`.
     """
 
-    def __init__(self, binding: ModuleType, mount_point: str, source: str, *, allow_other: bool) -> None:
+    def __init__(
+        self,
+        binding: ModuleType,
+        mount_point: str,
+        source: str,
+        *,
+        allow_other: bool,
+        leave: Callable[[], None],
+    ) -> None:
         self._binding = binding
         self._library: Any = binding._libfuse  # noqa: SLF001 - the binding has no name for it
         self._mount_point = mount_point
@@ -111,7 +123,10 @@ class Session:
         self._version = (binding.fuse_version_major, binding.fuse_version_minor)
         if self._version >= MAX_THREADS_SINCE:
             self._options["max_threads"] = THREADS
-        self._closing = threading.Event()
+        self._leave = leave
+        # A flag and a descriptor: an Event's lock could be held by the very code a signal interrupts.
+        self._closing = False
+        self._asked = os.eventfd(0, os.EFD_CLOEXEC)
         self._connected = threading.Event()
         self._handle: int | None = None
         self._thread: threading.Thread | None = None
@@ -120,12 +135,17 @@ class Session:
 
     def interrupted(self) -> bool:
         """Tell a callback, on its own thread, whether to give up: its caller is being stopped, or we are."""
-        if self._closing.is_set():
+        if self._closing:
             return True
         if not self._library.fuse_interrupted():
             return False
         _uid, _gid, pid = self._binding.fuse_get_context()
         return is_stopping(pid)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._closing
 
     def connected(self, conn: Any) -> None:
         """Take the connection over; called by the `init` callback."""
@@ -138,8 +158,12 @@ class Session:
         """Mount, and return once the kernel is connected.
 
         Raises:
-            MountError: libfuse or the kernel refused; the message is theirs.
+            MountError: libfuse or the kernel refused, and the message is theirs; or `stop` came first.
         """
+        if self._closing:
+            raise MountError(f"{self._mount_point}: told to stop before it was mounted")
+        # Started before it is needed: a machine that is out of threads can still end us.
+        threading.Thread(target=self._end, name="end", daemon=True).start()
         self._thread = threading.Thread(target=self._run, args=(operations,), name="fuse", daemon=True)
         with NativeErrors() as said:
             self._thread.start()
@@ -156,11 +180,9 @@ class Session:
             self._thread.join(timeout=3600)
 
     def stop(self) -> None:
-        """Unmount: callbacks give up, the loop ends, libfuse unmounts. Safe in a signal handler."""
-        if self._closing.is_set():
-            return
-        self._closing.set()
-        threading.Thread(target=self._nudge, name="stop", daemon=True).start()
+        """Unmount: callbacks give up, the loop ends, libfuse unmounts. Made for signal handlers."""
+        self._closing = True
+        os.eventfd_write(self._asked, 1)
 
     def _run(self, operations: object) -> None:
         try:
@@ -172,13 +194,26 @@ class Session:
         finally:
             self._connected.set()
 
+    def _end(self) -> None:
+        """Wait to be told to stop, then see to it that the session ends."""
+        os.eventfd_read(self._asked)
+        until = time.monotonic() + LEAVE_AFTER
+        self._connected.wait(LEAVE_AFTER)
+        while self._handle is not None and self._alive() and time.monotonic() < until:
+            self._nudge()
+            time.sleep(NUDGE)
+        # The rest of the process has its time as well.
+        time.sleep(max(0.0, until - time.monotonic()))
+        self._leave()
+
     def _nudge(self) -> None:
         """End libfuse's loop: it looks at its exit flag only when a signal interrupts its sleep."""
-        while self._thread is not None and self._thread.is_alive():
-            self._library.fuse_exit(ctypes.c_void_p(self._handle))
-            if self._thread.ident is not None and self._thread.is_alive():
-                signal.pthread_kill(self._thread.ident, signal.SIGTERM)
-            time.sleep(NUDGE)
+        self._library.fuse_exit(ctypes.c_void_p(self._handle))
+        if self._thread is not None and self._thread.ident is not None and self._alive():
+            signal.pthread_kill(self._thread.ident, signal.SIGTERM)
+
+    def _alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
 
 class NativeErrors:

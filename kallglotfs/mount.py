@@ -5,15 +5,16 @@ Everything is built after the fork, so that no thread or connection is left behi
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kallglotfs import __version__, libfuse
+from kallglotfs.background import leave
 from kallglotfs.catalog.catalog import Catalog
 from kallglotfs.catalog.retention import Retention
 from kallglotfs.catalog.store import CatalogStore, catalog_path
@@ -23,7 +24,7 @@ from kallglotfs.content.cache import SMALL_FILE, BlockCache
 from kallglotfs.content.disk import DiskTier
 from kallglotfs.content.reader import Reader
 from kallglotfs.errors import KallglotError, KeyRefused, MountError, NotPermitted, RateLimited
-from kallglotfs.mountpoint import mounted_at
+from kallglotfs.mountpoint import KIND, mounts_at
 from kallglotfs.negotiation import raise_read_ahead
 from kallglotfs.operations import Operations
 from kallglotfs.remote.api import Api
@@ -34,6 +35,8 @@ from kallglotfs.remote.leases import LeaseBroker
 from kallglotfs.remote.service import KallglotService
 from kallglotfs.remote.storage import Storage
 from kallglotfs.remote.transport import Transport
+from kallglotfs.request_limit import fitted, kernel_limit
+from kallglotfs.unmounting import unmount
 from kallglotfs.vfs.filesystem import FileSystem
 from kallglotfs.vfs.tree import Tree
 from kallglotfs.vfs.walk import DEPTH, Walk
@@ -134,6 +137,11 @@ def check_key(settings: Settings, read_key: Callable[[], Secret], clock: Clock) 
         log.warning("the service cannot be asked yet, mounting all the same: %s", error)
 
 
+def _within_kernel_limit(settings: Settings) -> Settings:
+    timeout, throttle_timeout = fitted(settings.timeout, settings.throttle_timeout, kernel_limit())
+    return settings.model_copy(update={"timeout": timeout, "throttle_timeout": throttle_timeout})
+
+
 class Mount:
     """One mount from its parts to its end.
 
@@ -153,6 +161,7 @@ class Mount:
         read_key: Callable[[], Secret],
         binding: ModuleType,
     ) -> None:
+        settings = _within_kernel_limit(settings)
         self._settings = settings
         self._mount_point = mount_point
         self._clock = Clock()
@@ -165,7 +174,9 @@ class Mount:
         )
         self._demand = ThreadPoolExecutor(DEMAND_THREADS, thread_name_prefix="demand")
         self._ahead = ThreadPoolExecutor(settings.streams, thread_name_prefix="ahead")
-        self._session = libfuse.Session(binding, mount_point, profile, allow_other=settings.allow_other)
+        self._session = libfuse.Session(
+            binding, mount_point, profile, allow_other=settings.allow_other, leave=self._leave
+        )
         self._operations = self._build()
 
     def serve(self, ready: Callable[[], None]) -> int:
@@ -181,8 +192,10 @@ class Mount:
             signal.signal(number, lambda *_: self._session.stop())
         try:
             self._session.start(self._operations)
-            self._check_answer()
+            self._check_mounted()
             self._retention.start()
+            if self._session.stopping:
+                raise MountError(f"{self._mount_point}: told to stop while it was mounted")
             log.info("mounted on %s", self._mount_point)
             ready()
             self._session.wait()
@@ -226,14 +239,25 @@ class Mount:
             on_init=self._session.connected,
         )
 
-    def _check_answer(self) -> None:
-        """Make sure that the mount is there and answers."""
-        try:
-            raise_read_ahead(Path(self._mount_point).stat().st_dev)
-        except OSError as error:
-            self._session.stop()
-            raise MountError(f"{self._mount_point}: the mount does not answer: {error.strerror}") from None
-        found = mounted_at(self._mount_point)
-        if found is None or not found.kind.startswith("fuse"):
+    def _check_mounted(self) -> None:
+        """Make sure that the mount is there, and alone.
+
+        Nothing in this process looks at what is mounted: killed while it waits for its own answer, it would
+        never be gone. The kernel holds requests back until it has our answer to INIT, and then we answer.
+        """
+        found = [each for each in mounts_at(self._mount_point) if each.kind != "autofs"]
+        if not found or found[-1].kind != KIND:
             self._session.stop()
             raise MountError(f"{self._mount_point}: the kernel shows no mount")
+        if len(found) > 1:
+            self._session.stop()
+            raise MountError(f"{self._mount_point}: in use, {found[0].source} was mounted there meanwhile")
+        raise_read_ahead(found[-1].device)
+
+    def _leave(self) -> None:
+        """End the process although the session has not ended."""
+        log.warning("%s: does not end by itself, leaving it", self._mount_point)
+        if any(each.kind == KIND for each in mounts_at(self._mount_point)):
+            with contextlib.suppress(MountError):
+                unmount(self._mount_point, lazy=True)
+        leave(0)

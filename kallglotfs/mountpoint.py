@@ -7,38 +7,64 @@ import os
 import re
 import shlex
 import stat
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from kallglotfs.errors import MountError
 
-#: Which field of a line of mountinfo is the mount point.
-WHERE = 4
+#: What mounts of ours are called.
+KIND = "fuse.kallglotfs"
+#: What a mount has lost its daemon with: ended, or the connection was aborted.
+DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
+#: Seconds a mount gets to answer whether it is alive.
+ANSWER = 5.0
+#: Which fields of a line of mountinfo are the device number and the mount point.
+DEVICE, WHERE = 2, 4
 MOUNTINFO = Path("/proc/self/mountinfo")
+
+
+#: Asks a filesystem about itself, as a program of its own; the exit code is the errno.
+_ASK = """
+import os, sys
+try:
+    os.statvfs(os.fsencode(sys.argv[1]))
+except OSError as error:
+    sys.exit(error.errno)
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """One line of mountinfo: where, what type, from what source."""
+    """One line of mountinfo: where, what type, from what source, on which device."""
 
     path: str
     kind: str
     source: str
+    device: int
 
 
-def mounted_at(path: str, mountinfo: Path = MOUNTINFO) -> Mounted | None:
-    """Return the topmost mount at exactly `path`, None when there is none. Touches no filesystem.
+def mounts_at(path: str, mountinfo: Path = MOUNTINFO) -> list[Mounted]:
+    """Return the mounts at exactly `path`, the topmost last. Touches no filesystem.
 
     Format: proc(5), `/proc/pid/mountinfo`.
     """
-    found = None
+    found = []
     # Bytes: a path may hold what Python's `splitlines` takes for a line's end.
     for line in mountinfo.read_bytes().split(b"\n"):
         before, _, after = os.fsdecode(line).partition(" - ")
         fields, rest = before.split(" "), after.split(" ")
         if len(fields) > WHERE and len(rest) > 1 and _unescape(fields[WHERE]) == path:
-            found = Mounted(path, rest[0], _unescape(rest[1]))
+            major, _, minor = fields[DEVICE].partition(":")
+            found.append(Mounted(path, rest[0], _unescape(rest[1]), os.makedev(int(major), int(minor))))
     return found
+
+
+def mounted_at(path: str, mountinfo: Path = MOUNTINFO) -> Mounted | None:
+    """Return the topmost mount at exactly `path`, None when there is none. Touches no filesystem."""
+    found = mounts_at(path, mountinfo)
+    return found[-1] if found else None
 
 
 def resolved(path: str) -> str:
@@ -59,51 +85,85 @@ def resolved(path: str) -> str:
         raise MountError(f"{path}: {error.strerror}") from None
 
 
-def check_mount_point(path: str) -> None:
+def check_mount_point(path: str) -> bool:
     """Make sure that a mount can be made at `path`.
 
     Args:
         path: absolute, symbolic links resolved.
 
+    Returns:
+        Whether a dead mount of ours has to be cleared before.
+
     Raises:
-        MountError: it is missing, no directory, dead, or in use; the message says what to do.
+        MountError: it is missing, no directory, or in use; the message says what to do.
     """
     found = mounted_at(path)
-    if found is not None and found.kind == "autofs":
-        return
-    try:
-        mode = Path(path).stat().st_mode
-        if found is not None:
-            # A dead mount's root may still be stat-ed from the kernel's cache for a second.
-            os.statvfs(path)
-    except OSError as error:
-        match error.errno:
-            case errno.ENOENT:
-                raise MountError(
-                    f"{path}: does not exist; create it with: mkdir -p {shlex.quote(path)}"
-                ) from None
-            case errno.ENOTCONN | errno.ECONNABORTED:
-                raise MountError(
-                    f"{path}: a dead mount is in the way; clear it with: kallglotfs umount {path}"
-                ) from None
-            case _:
-                raise MountError(f"{path}: {error.strerror}") from None
-    if found is not None:
-        raise MountError(
-            f"{path}: in use, {found.source} ({found.kind}) is mounted there; "
-            f"unmount it first with: kallglotfs umount {path}"
-        )
-    if not stat.S_ISDIR(mode):
-        raise MountError(f"{path}: not a directory; name a directory to mount on")
+    if found is None:
+        _check_directory(path)
+        return False
+    if found.kind == "autofs":
+        return False
+    shown = shlex.quote(path)
+    match probe(path):
+        case number if number in DEAD:
+            if found.kind == KIND:
+                return True
+            command = "umount -l" if os.geteuid() == 0 else "fusermount3 -uz"
+            raise MountError(
+                f"{path}: a dead mount ({found.kind}) is in the way; clear it with: {command} {shown}"
+            )
+        case None:
+            raise MountError(
+                f"{path}: in use, {found.source} ({found.kind}) is mounted there and does not answer; "
+                f"unmount it first with: kallglotfs umount --lazy {shown}"
+            )
+    raise MountError(
+        f"{path}: in use, {found.source} ({found.kind}) is mounted there; "
+        f"unmount it first with: kallglotfs umount {shown}"
+    )
+
+
+def probe(path: str, seconds: float = ANSWER) -> int | None:
+    """Ask what is mounted at `path` for an answer.
+
+    A process of its own asks: who waits for a daemon that hangs cannot be interrupted, and a daemon that is
+    killed while it waits for itself is never gone.
+
+    Args:
+        path: absolute.
+        seconds: how long to wait.
+
+    Returns:
+        The errno of the answer, 0 for a good one; None when none came in time.
+    """
+    command = [sys.executable, "-I", "-S", "-c", _ASK, path]
+    # stdin and stdout are no concern of it, and a child that hangs must not hold the caller's pipes.
+    with subprocess.Popen(  # noqa: S603 - no shell
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as asking:
+        try:
+            return asking.wait(seconds)
+        except subprocess.TimeoutExpired:
+            asking.kill()
+            # Not waited for: it may be in the kernel's hands as long as the daemon hangs.
+            asking.returncode = -1
+            return None
 
 
 def is_dead(path: str) -> bool:
     """Tell whether the mount at `path` has lost its daemon."""
+    return probe(path) in DEAD
+
+
+def _check_directory(path: str) -> None:
     try:
-        os.statvfs(path)
+        mode = Path(path).stat().st_mode
+    except FileNotFoundError:
+        raise MountError(f"{path}: does not exist; create it with: mkdir -p {shlex.quote(path)}") from None
     except OSError as error:
-        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
-    return False
+        raise MountError(f"{path}: {error.strerror}") from None
+    if not stat.S_ISDIR(mode):
+        raise MountError(f"{path}: not a directory; name a directory to mount on")
 
 
 def _unescape(text: str) -> str:

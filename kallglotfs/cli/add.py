@@ -23,6 +23,7 @@ from kallglotfs.clock import Clock
 from kallglotfs.config.credentials import Credentials
 from kallglotfs.config.settings import load
 from kallglotfs.errors import ConfigError, KallglotError
+from kallglotfs.hardening import harden
 from kallglotfs.mount import build_remote, open_store
 from kallglotfs.vfs.naming import is_recording_id, is_session_id
 
@@ -64,6 +65,7 @@ def add(
       cut -f2 report.tsv | kallglotfs add -
     """  # noqa: D301
     secure_streams()
+    harden()
     try:
         loaded = load(given(texts, settings), profile_of(profile))
     except ConfigError as error:

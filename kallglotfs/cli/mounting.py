@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import dataclass
@@ -9,15 +10,18 @@ from pathlib import Path
 
 from kallglotfs import libfuse, logs
 from kallglotfs.background import Failed, in_background, leave
-from kallglotfs.cli.report import complain, exit_code
+from kallglotfs.claim import Claim
+from kallglotfs.cli.report import FAILED, complain, exit_code
 from kallglotfs.cli.streams import say, secure_streams
 from kallglotfs.clock import Clock
 from kallglotfs.config.credentials import Credentials
 from kallglotfs.config.names import DEFAULT_ALIAS, DEFAULT_PROFILE
 from kallglotfs.config.settings import load
-from kallglotfs.errors import ConfigError, KallglotError
+from kallglotfs.errors import ConfigError, KallglotError, MountError
+from kallglotfs.hardening import harden, raise_descriptors
 from kallglotfs.mount import Mount, check_key
-from kallglotfs.mountpoint import check_mount_point, resolved
+from kallglotfs.mountpoint import check_mount_point, probe, resolved
+from kallglotfs.unmounting import clear_dead, unmount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,11 +61,13 @@ def run(request: Request) -> int:
         The exit code; every failure has been printed as one line.
     """
     secure_streams()
+    harden()
+    raise_descriptors()
     profile = profile_of(request.source)
     try:
         settings = load(request.options, profile)
         mount_point = resolved(request.mount_point)
-        check_mount_point(mount_point)
+        dead = check_mount_point(mount_point)
         credentials = Credentials(settings.api_key_file, profile=profile)
         credentials.read()
         libfuse.check_device()
@@ -72,15 +78,15 @@ def run(request: Request) -> int:
     credentials.forget_environment()
     plan = _Plan(request, settings, profile, mount_point, credentials, binding)
     if request.fake:
+        if dead:
+            complain(request.program, f"{mount_point}: a dead mount is there; mounting would clear it")
         return _told(request.program, lambda: plan.check(sys.stderr.fileno()))
     if request.foreground:
         leave(_told(request.program, lambda: plan.serve(sys.stderr.fileno(), plan.say_ready)))
     code = in_background(
         lambda ready: plan.serve(None, ready), lambda _, message: complain(request.program, message)
     )
-    if code == 0:
-        plan.say_ready()
-    return code
+    return plan.confirm() if code == 0 else code
 
 
 def profile_of(source: str | None) -> str:
@@ -109,11 +115,35 @@ class _Plan:
     def serve(self, stderr: int | None, ready: Callable[[], None]) -> int:
         """Mount and serve until the end."""
         self.check(stderr)
+        claim = Claim(self.mount_point)
+
+        def mounted() -> None:
+            claim.release()
+            ready()
+
         try:
+            claim.take()
+            if check_mount_point(self.mount_point):
+                clear_dead(self.mount_point)
+                check_mount_point(self.mount_point)
             mount = Mount(self.settings, self.profile, self.mount_point, self.credentials.read, self.binding)
-            return mount.serve(ready)
+            return mount.serve(mounted)
         except KallglotError as error:
             raise Failed(exit_code(error), str(error)) from None
+        finally:
+            claim.release()
+
+    def confirm(self) -> int:
+        """Make sure, in the process that goes back to the user, that the mount answers."""
+        number = probe(self.mount_point)
+        if number == 0:
+            self.say_ready()
+            return 0
+        reason = "in time" if number is None else f"({os.strerror(number)})"
+        complain(self.request.program, f"{self.mount_point}: the mount does not answer {reason}")
+        with contextlib.suppress(MountError):
+            unmount(self.mount_point, lazy=True)
+        return FAILED
 
     def say_ready(self) -> None:
         """Tell an interested user that the mount is there."""

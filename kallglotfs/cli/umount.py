@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-
 import click
 
 from kallglotfs.cli.report import FAILED, complain
 from kallglotfs.cli.streams import secure_streams
 from kallglotfs.errors import MountError
-from kallglotfs.mountpoint import is_dead, mounted_at, resolved
+from kallglotfs.mountpoint import KIND, is_dead, mounted_at, resolved
+from kallglotfs.unmounting import unmount
 
 PROGRAM = "kallglotfs umount"
-KIND = "fuse.kallglotfs"
 
 
 @click.command()
@@ -40,19 +36,11 @@ def umount(mount_point: str, lazy: bool) -> int:  # noqa: FBT001 - click passes 
     if found.kind != KIND:
         complain(PROGRAM, f"{path}: not ours ({found.kind} is mounted there); use umount")
         return FAILED
-    # A dead mount may still have open files, which would keep it busy for ever.
-    command = _command(path, lazy=lazy or is_dead(path))
-    result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
-    if result.returncode == 0:
-        return 0
-    said = (result.stderr.strip().splitlines() or ["failed"])[-1].strip()
-    hint = "; close what uses it, or use --lazy" if "busy" in said.lower() else ""
-    complain(PROGRAM, f"{said}{hint}")
-    return FAILED
-
-
-def _command(path: str, *, lazy: bool) -> list[str]:
-    if os.geteuid() == 0:
-        return ["umount", *(["-l"] if lazy else []), "--", path]
-    program = shutil.which("fusermount3") or shutil.which("fusermount") or "fusermount3"
-    return [program, "-u", *(["-z"] if lazy else []), "--", path]
+    try:
+        # A dead mount may still have open files, which would keep it busy for ever.
+        unmount(path, lazy=lazy or is_dead(path))
+    except MountError as error:
+        hint = "; close what uses it, or use --lazy" if "busy" in str(error).lower() else ""
+        complain(PROGRAM, f"{error}{hint}")
+        return FAILED
+    return 0
