@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import re
+import select
 import shlex
+import signal
 import stat
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from kallglotfs.errors import MountError
 
@@ -23,16 +24,6 @@ ANSWER = 5.0
 #: Which fields of a line of mountinfo are the device number and the mount point.
 DEVICE, WHERE = 2, 4
 MOUNTINFO = Path("/proc/self/mountinfo")
-
-
-#: Asks a filesystem about itself, as a program of its own; the exit code is the errno.
-_ASK = """
-import os, sys
-try:
-    os.statvfs(os.fsencode(sys.argv[1]))
-except OSError as error:
-    sys.exit(error.errno)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +118,7 @@ def probe(path: str, seconds: float = ANSWER) -> int | None:
     """Ask what is mounted at `path` for an answer.
 
     A process of its own asks: who waits for a daemon that hangs cannot be interrupted, and a daemon that is
-    killed while it waits for itself is never gone.
+    killed while it waits for itself is never gone. It is a fork, so not for processes with threads.
 
     Args:
         path: absolute.
@@ -136,18 +127,27 @@ def probe(path: str, seconds: float = ANSWER) -> int | None:
     Returns:
         The errno of the answer, 0 for a good one; None when none came in time.
     """
-    command = [sys.executable, "-I", "-S", "-c", _ASK, path]
-    # stdin and stdout are no concern of it, and a child that hangs must not hold the caller's pipes.
-    with subprocess.Popen(  # noqa: S603 - no shell
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as asking:
-        try:
-            return asking.wait(seconds)
-        except subprocess.TimeoutExpired:
-            asking.kill()
-            # Not waited for: it may be in the kernel's hands as long as the daemon hangs.
-            asking.returncode = -1
-            return None
+    asking = os.fork()
+    if asking == 0:
+        _ask(path)
+    watched = os.pidfd_open(asking)
+    try:
+        if select.select([watched], [], [], seconds)[0]:
+            return os.waitstatus_to_exitcode(os.waitpid(asking, 0)[1])
+        # Not waited for: it may be in the kernel's hands as long as the daemon hangs.
+        os.kill(asking, signal.SIGKILL)
+        return None
+    finally:
+        os.close(watched)
+
+
+def _ask(path: str) -> NoReturn:
+    try:
+        os.statvfs(path)
+    except OSError as error:
+        os._exit(error.errno or errno.EIO)
+    finally:
+        os._exit(0)
 
 
 def is_dead(path: str) -> bool:
