@@ -6,6 +6,7 @@ that ended) interrupts as well, and giving up on it would fail a read for no rea
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -34,6 +35,29 @@ _HARMLESS_MASK = _mask(_HARMLESS)
 _STOP_MASK = _mask(_STOP)
 
 
+def is_gone(pid: int, proc: Path = Path("/proc")) -> bool:
+    """Tell whether a thread has ended: what the kernel reads for it in the background is not interrupted.
+
+    Args:
+        pid: the thread, as FUSE names the caller; 0 (another PID namespace) cannot be told and is not.
+        proc: where procfs is.
+    """
+    if pid <= 0:
+        return False
+    try:
+        # Not by procfs alone, where `hidepid` may hide who is there.
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass
+    try:
+        # proc(5): the state comes after the name, which is in parentheses and may hold anything.
+        return (proc / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except (OSError, IndexError):
+        return False
+
+
 def is_stopping(pid: int, proc: Path = Path("/proc")) -> bool:
     """Tell whether a thread is gone, was killed, or has been asked to stop.
 
@@ -46,7 +70,7 @@ def is_stopping(pid: int, proc: Path = Path("/proc")) -> bool:
     try:
         status = (proc / str(pid) / "status").read_text()
     except OSError:
-        return True
+        return is_gone(pid, proc)
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     try:
         pending = int(fields["SigPnd"], 16) | int(fields["ShdPnd"], 16)

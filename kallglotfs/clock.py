@@ -13,7 +13,10 @@ from kallglotfs.errors import TimedOut
 
 
 class Clock:
-    """The machine's clocks. Tests replace it."""
+    """The machine's clocks, and what the service has told of its own. Tests replace it."""
+
+    #: What to add to `now` for the service's time, None until it has told it.
+    _theirs: float | None = None
 
     def now(self) -> float:
         """Return seconds that also pass while the machine is suspended (a lease does not wait for us)."""
@@ -22,6 +25,23 @@ class Clock:
     def wall(self) -> float:
         """Return seconds since the epoch, as this machine believes."""
         return time.time()
+
+    def learn(self, date: float | None) -> None:
+        """Take note of what time it is by the service.
+
+        Args:
+            date: seconds since the epoch, just received; None where the service did not say.
+        """
+        if date is not None:
+            self._theirs = date - self.now()
+
+    def theirs(self) -> float:
+        """Return seconds since the epoch as the service believes: what its timestamps are to be held against.
+
+        Counted on from its last answer by `now`, so that setting this machine's clock changes nothing; as
+        this machine believes until there was an answer.
+        """
+        return self.wall() if self._theirs is None else self._theirs + self.now()
 
     def sleep(self, seconds: float) -> None:
         """Let `seconds` pass."""
@@ -44,6 +64,7 @@ class Deadline:
         self._clock = clock
         self._seconds = seconds
         self._ends = clock.now() + seconds
+        self._called_off = False
         #: Seconds this work was told to wait by the service; they do not count as its own time.
         self.held = 0.0
 
@@ -61,6 +82,12 @@ class Deadline:
         self._ends += seconds
         self.held += seconds
 
+    def call_off(self) -> None:
+        """Leave no time at all, whatever comes: nobody wants the answer any more."""
+        self._called_off = True
+        self._ends = float("-inf")
+
     def restart(self) -> None:
         """Count anew from now: the work has made progress."""
-        self._ends = self._clock.now() + self._seconds
+        if not self._called_off:
+            self._ends = self._clock.now() + self._seconds

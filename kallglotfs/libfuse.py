@@ -20,7 +20,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from kallglotfs.adapter import adapted
-from kallglotfs.caller import is_stopping
+from kallglotfs.caller import is_gone, is_stopping
 from kallglotfs.errors import MountError, SystemFault
 from kallglotfs.negotiation import agree
 
@@ -137,10 +137,8 @@ class Session:
         """Tell a callback, on its own thread, whether to give up: its caller is being stopped, or we are."""
         if self._closing:
             return True
-        if not self._library.fuse_interrupted():
-            return False
         _uid, _gid, pid = self._binding.fuse_get_context()
-        return is_stopping(pid)
+        return is_stopping(pid) if self._library.fuse_interrupted() else is_gone(pid)
 
     @property
     def stopping(self) -> bool:

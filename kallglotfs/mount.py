@@ -18,7 +18,7 @@ from kallglotfs.background import leave
 from kallglotfs.catalog.catalog import Catalog
 from kallglotfs.catalog.retention import Retention
 from kallglotfs.catalog.store import CatalogStore, catalog_path
-from kallglotfs.clock import Clock, Deadline
+from kallglotfs.clock import Deadline
 from kallglotfs.content.arena import BLOCK
 from kallglotfs.content.cache import SMALL_FILE, BlockCache
 from kallglotfs.content.disk import DiskTier
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    from kallglotfs.clock import Clock
     from kallglotfs.config.settings import Settings
     from kallglotfs.model import Lease, Rendition, Secret
 
@@ -151,6 +152,7 @@ class Mount:
         mount_point: absolute path, checked.
         read_key: reads the API key afresh.
         binding: libfuse, from `libfuse.load`.
+        clock: what tells the time.
     """
 
     def __init__(
@@ -160,11 +162,12 @@ class Mount:
         mount_point: str,
         read_key: Callable[[], Secret],
         binding: ModuleType,
+        clock: Clock,
     ) -> None:
         settings = _within_kernel_limit(settings)
         self._settings = settings
         self._mount_point = mount_point
-        self._clock = Clock()
+        self._clock = clock
         self._store = open_store(settings, profile, self._clock)
         self._remote = build_remote(settings, read_key, self._store, self._clock)
         self._disk = (

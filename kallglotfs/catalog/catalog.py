@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from cachetools import LRUCache, TTLCache
 
 from kallglotfs.clock import Deadline
-from kallglotfs.errors import NoSuchFormat, NotFound, SystemFault
+from kallglotfs.errors import Interrupted, NoSuchFormat, NotFound, SystemFault
 from kallglotfs.model import Recording, Rendition, RenditionFacts, Status
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Catalog:
             recording = self._ask(rendition, patience)
         if recording.status is Status.FAILED:
             raise NotFound(f"{recording.id}: processing failed")
-        if recording.expires_at is not None and recording.expires_at.timestamp() <= self._clock.wall():
+        if recording.expires_at is not None and recording.expires_at.timestamp() <= self._clock.theirs():
             self._let_go(recording.id)
             raise NotFound(f"{recording.id}: its retention is over")
         return recording
@@ -148,11 +148,11 @@ class Catalog:
 
     def listed(self, start: str = "") -> Iterator[Recording]:
         """Stream the recordings a listing shows, from an id on: known, ready, unexpired."""
-        return self._store.listed(self._clock.wall(), start)
+        return self._store.listed(self._clock.theirs(), start)
 
     def count(self) -> int:
         """Return how many `listed` gives."""
-        return self._store.count(self._clock.wall())
+        return self._store.count(self._clock.theirs())
 
     def total_bytes(self) -> int:
         """Return the bytes of all known native recordings."""
@@ -208,6 +208,9 @@ class Catalog:
         future = self._executor.submit(lambda: self._lookup.look_up(rendition, deadline))
         try:
             recording = patience.wait(future, deadline)
+        except Interrupted:
+            deadline.call_off()
+            raise
         except NoSuchFormat as error:
             with self._lock:
                 self._missing[rendition] = str(error)

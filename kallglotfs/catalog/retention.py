@@ -54,7 +54,7 @@ class Retention:
 
     def look(self) -> None:
         """Let go of what has ended since the last look."""
-        now = self._clock.wall()
+        now = self._clock.theirs()
         for recording_id in self._store.expired(self._seen, now):
             log.info("%s: its retention is over, what was cached of it is destroyed", recording_id)
             self._gone(recording_id)

@@ -76,7 +76,7 @@ def run(request: Request) -> int:
         complain(request.program, str(error))
         return exit_code(error)
     credentials.forget_environment()
-    plan = _Plan(request, settings, profile, mount_point, credentials, binding)
+    plan = _Plan(request, settings, profile, mount_point, credentials, binding, Clock())
     if request.fake:
         if dead:
             complain(request.program, f"{mount_point}: a dead mount is there; mounting would clear it")
@@ -102,12 +102,13 @@ class _Plan:
     mount_point: str
     credentials: Credentials
     binding: ModuleType
+    clock: Clock
 
     def check(self, stderr: int | None) -> int:
         """Check what can be checked without mounting."""
         self._log_to(stderr)
         try:
-            check_key(self.settings, self.credentials.read, Clock())
+            check_key(self.settings, self.credentials.read, self.clock)
         except KallglotError as error:
             raise Failed(exit_code(error), str(error)) from None
         return 0
@@ -126,7 +127,9 @@ class _Plan:
             if check_mount_point(self.mount_point):
                 clear_dead(self.mount_point)
                 check_mount_point(self.mount_point)
-            mount = Mount(self.settings, self.profile, self.mount_point, self.credentials.read, self.binding)
+            mount = Mount(
+                self.settings, self.profile, self.mount_point, self.credentials.read, self.binding, self.clock
+            )
             return mount.serve(mounted)
         except KallglotError as error:
             raise Failed(exit_code(error), str(error)) from None

@@ -23,7 +23,7 @@ from kallglotfs.content.extent import Extent
 from kallglotfs.content.memory import MemoryTier
 from kallglotfs.content.ranges import block_count
 from kallglotfs.content.sources import Shelf
-from kallglotfs.errors import TimedOut
+from kallglotfs.errors import Interrupted, TimedOut
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -109,11 +109,19 @@ class BlockCache:
                 extent = self._start(rendition, None, range(FIRST_RUN), self._demand)
             elif extent.queued:
                 self._demand.submit(extent.run)
+            extent.claims += 1
+        gone = False
         try:
             return patience.wait(extent.contact, extent.deadline)
         except TimedOut:
             self._abandon(extent, extent.contact)
             raise
+        except Interrupted:
+            gone = not extent.contact.done()
+            raise
+        finally:
+            with self.condition:
+                extent.let_go(gone=gone)
 
     def bring(self, rendition: Rendition) -> Future[RenditionFacts] | None:
         """Start finding out what version the storage has, and fetch its beginning; does not wait.
@@ -173,6 +181,17 @@ class BlockCache:
         except TimedOut:
             self._abandon(ticket.extent, ticket.future)
             raise
+
+    def let_go(self, tickets: list[Ticket], *, gone: bool) -> None:
+        """Give tickets back, collected or not.
+
+        Args:
+            tickets: from `ask`.
+            gone: whether their holder wants nothing any more; what nobody else waits for is called off.
+        """
+        with self.condition:
+            for ticket in tickets:
+                ticket.extent.let_go(gone=gone and not ticket.future.done())
 
     def fetch_ahead(
         self, rendition: Rendition, validator: Validator, blocks: range, run: int, owner: object

@@ -92,6 +92,8 @@ class Extent:
         self.next = blocks.start
         self.end = blocks.stop
         self.deadline = Deadline(clock, timeout)
+        #: How many wait for something of it; guarded by the condition.
+        self.claims = 0
         #: Resolved by the first headers: what version there is.
         self.contact: Future[RenditionFacts] = Future()
         self._source = source
@@ -123,6 +125,7 @@ class Extent:
     def subscribe(self, index: int) -> Future[Block]:
         """Return the future of block `index`, which is coming from here."""
         self._wanted = max(self._wanted, index)
+        self.claims += 1
         self._keeper.condition.notify_all()
         return self._waiting.setdefault(index, Future())
 
@@ -141,6 +144,16 @@ class Extent:
         self._cancelled = True
         self._keeper.retire(self)
         self._keeper.condition.notify_all()
+
+    def let_go(self, *, gone: bool) -> None:
+        """Give one claim back; when it was the last and its holder is gone, nothing more is asked for.
+
+        A stream that cost budget, once it has begun, is kept: asking again would cost once more.
+        """
+        self.claims -= 1
+        if gone and not self.claims and not self._long:
+            self.deadline.call_off()
+            self.cancel()
 
     # Called by the worker.
 

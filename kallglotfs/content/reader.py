@@ -38,6 +38,9 @@ class Blocks(Protocol):
     def collect(self, ticket: Ticket, patience: Patience) -> Block:
         """Wait for a block."""
 
+    def let_go(self, tickets: list[Ticket], *, gone: bool) -> None:
+        """Give tickets back."""
+
     def fetch_ahead(
         self, rendition: Rendition, validator: Validator, blocks: range, run: int, owner: object
     ) -> None:
@@ -169,10 +172,20 @@ class Reader:
             # Not the first: as long as it is there, opening the file again asks nobody.
             behind = max(1, window.frontier - 2 * min(DISORDER, window.length))
             self._blocks.passed(rendition, validator, range(max(1, behind - len(blocks)), behind))
-        return [
-            answer if isinstance(answer, Block) else self._blocks.collect(answer, patience)
-            for answer in asked
-        ]
+        return self._wait(asked, patience) if waited else [each for each in asked if isinstance(each, Block)]
+
+    def _wait(self, asked: Sequence[Block | Ticket], patience: Patience) -> list[Block]:
+        gone = False
+        try:
+            return [
+                answer if isinstance(answer, Block) else self._blocks.collect(answer, patience)
+                for answer in asked
+            ]
+        except Interrupted:
+            gone = True
+            raise
+        finally:
+            self._blocks.let_go([each for each in asked if not isinstance(each, Block)], gone=gone)
 
 
 def _cut(found: list[Block], blocks: range, part: range, size: int) -> list[Piece]:

@@ -138,4 +138,5 @@ class ApiSession:
                 pause = parse_retry_after(response.headers.get("Retry-After"), theirs)
                 raise ServiceFault(f"the API answers {response.status_code}", pause)
             else:
+                self._clock.learn(parse_date(response.headers.get("Date")))
                 return response
