@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from kallglotfs.caller import is_stopping
+from conftest import wait_until
+from kallglotfs.caller import is_gone, is_stopping
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +57,15 @@ def test_control_c_stops_even_a_program_that_handles_it(tmp_path: Path) -> None:
 
 
 def test_a_thread_that_is_gone_is_stopped_and_an_unknown_one_is_not(tmp_path: Path) -> None:
-    """PID 0 is what FUSE says of another PID namespace."""
-    assert is_stopping(42, tmp_path)
-    assert not is_stopping(0, tmp_path)
-    assert not is_stopping(os.getpid())
+    """PID 0 is what FUSE says of another PID namespace; whom procfs hides is there all the same."""
+    with subprocess.Popen(["true"]) as ended:
+        # Ended, but not waited for: what is left of it wants nothing.
+        assert wait_until(lambda: is_gone(ended.pid))
+        assert not is_gone(ended.pid, tmp_path)
+        ended.wait()
+    assert is_gone(ended.pid, tmp_path)
+    assert is_stopping(ended.pid, tmp_path)
+    for pid in (0, os.getpid(), threading.get_native_id()):
+        assert not is_stopping(pid)
+        assert not is_gone(pid)
+    assert not is_stopping(os.getpid(), tmp_path)
