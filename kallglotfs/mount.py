@@ -187,6 +187,7 @@ class Mount:
             ready()
             self._session.wait()
             log.info("unmounted %s", self._mount_point)
+            log.info("passed over in the service's answers: %s", self._remote.api.oddities)
         finally:
             self._demand.shutdown(wait=False, cancel_futures=True)
             self._ahead.shutdown(wait=False, cancel_futures=True)

@@ -59,7 +59,7 @@ def test_what_the_program_has_written_is_searched(tmp_path: Path, name: str, tex
         path.unlink()  # else the search at the end of this very run finds it
 
 
-@pytest.mark.parametrize("leak", [f"key {API_KEY}", "x?a&signature=00", ""])
+@pytest.mark.parametrize("leak", [f"key {API_KEY}", ""])
 def test_a_run_whose_logs_hold_a_secret_fails(tmp_path: Path, leak: str) -> None:
     """Although all of its tests passed."""
     (tmp_path / "test_it.py").write_text(
