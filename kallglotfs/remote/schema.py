@@ -34,7 +34,7 @@ LARGEST = 2**50
 LONGEST, MOST_HERTZ, MOST_BITS = 366 * 86400.0, 10_000_000, 1024
 #: The moments that a recording's times can be between; others are not meant.
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-#: Characters of a session's id or a channel, which are shown and kept: nothing that does more than look.
+#: Characters of ids and channels, which are shown, kept and made into names.
 WORD = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 #: Characters of other texts; longer ones are not meant.
 MOST_TEXT = 200
@@ -116,7 +116,7 @@ class RecordingObject(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    id: Text = None
+    id: Word = None
     session_id: Word = None
     channel: Word = None
     status: Text = None
