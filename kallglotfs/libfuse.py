@@ -117,6 +117,8 @@ class Session:
         self._thread: threading.Thread | None = None
         self._failure: Exception | None = None
         self._agreed: object = None
+        #: Held while pages are dropped, so that the loop is not ended meanwhile.
+        self._dropping = threading.Lock()
 
     def interrupted(self) -> bool:
         """Tell a callback, on its own thread, whether to give up: its caller is being stopped, or we are."""
@@ -155,6 +157,23 @@ class Session:
         while self._thread is not None and self._thread.is_alive():
             self._thread.join(timeout=3600)
 
+    def drop_pages(self, path: str) -> None:
+        """Have the kernel drop its pages of a file; one that it does not know is no error.
+
+        Not on a callback's thread: the kernel waits here for reads of that file that are under way.
+
+        Args:
+            path: below the mount point.
+        """
+        with self._dropping:
+            if self._handle is None or self._closing.is_set() or not self._runs():
+                return
+            self._library.fuse_invalidate_path(ctypes.c_void_p(self._handle), os.fsencode(path))
+
+    def _runs(self) -> bool:
+        """Tell whether the session serves: once it has ended, there is nothing to call any more."""
+        return self._thread is not None and self._thread.is_alive()
+
     def stop(self) -> None:
         """Unmount: callbacks give up, the loop ends, libfuse unmounts. Safe in a signal handler."""
         if self._closing.is_set():
@@ -175,7 +194,8 @@ class Session:
     def _nudge(self) -> None:
         """End libfuse's loop: it looks at its exit flag only when a signal interrupts its sleep."""
         while self._thread is not None and self._thread.is_alive():
-            self._library.fuse_exit(ctypes.c_void_p(self._handle))
+            with self._dropping:
+                self._library.fuse_exit(ctypes.c_void_p(self._handle))
             if self._thread.ident is not None and self._thread.is_alive():
                 signal.pthread_kill(self._thread.ident, signal.SIGTERM)
             time.sleep(NUDGE)
