@@ -132,6 +132,8 @@ class Session:
         self._thread: threading.Thread | None = None
         self._failure: Exception | None = None
         self._agreed: object = None
+        #: Held while pages are dropped, so that the loop is not ended meanwhile.
+        self._dropping = threading.Lock()
 
     def interrupted(self) -> bool:
         """Tell a callback, on its own thread, whether to give up: its caller is being stopped, or we are."""
@@ -177,6 +179,19 @@ class Session:
         while self._thread is not None and self._thread.is_alive():
             self._thread.join(timeout=3600)
 
+    def drop_pages(self, path: str) -> None:
+        """Have the kernel drop its pages of a file; one that it does not know is no error.
+
+        Not on a callback's thread: the kernel waits here for reads of that file that are under way.
+
+        Args:
+            path: below the mount point.
+        """
+        with self._dropping:
+            if self._handle is None or self._closing or not self._alive():
+                return
+            self._library.fuse_invalidate_path(ctypes.c_void_p(self._handle), os.fsencode(path))
+
     def stop(self) -> None:
         """Unmount: callbacks give up, the loop ends, libfuse unmounts. Made for signal handlers."""
         self._closing = True
@@ -206,7 +221,12 @@ class Session:
 
     def _nudge(self) -> None:
         """End libfuse's loop: it looks at its exit flag only when a signal interrupts its sleep."""
-        self._library.fuse_exit(ctypes.c_void_p(self._handle))
+        # Not at the same time as `drop_pages`, which may be waiting for the kernel: then the next nudge does it.
+        if self._dropping.acquire(timeout=NUDGE):
+            try:
+                self._library.fuse_exit(ctypes.c_void_p(self._handle))
+            finally:
+                self._dropping.release()
         if self._thread is not None and self._thread.ident is not None and self._alive():
             signal.pthread_kill(self._thread.ident, signal.SIGTERM)
 

@@ -22,6 +22,8 @@ DEFAULT_FORMAT = "mp3"
 class Secret:
     """A text that is never shown by accident: `repr`, `str` and formatting are masked.
 
+    It is not copied, pickled or taken for JSON either, and has no `__dict__` that a debugger would print.
+
     Args:
         text: the secret itself.
     """
@@ -50,6 +52,9 @@ class Secret:
         return repr(self)
 
     def __reduce__(self) -> str:
+        raise TypeError("a secret is not pickled")
+
+    def __getstate__(self) -> object:
         raise TypeError("a secret is not pickled")
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from kallglotfs import __version__, libfuse
 from kallglotfs.background import leave
 from kallglotfs.catalog.catalog import Catalog
-from kallglotfs.catalog.retention import Retention
+from kallglotfs.catalog.retention import Remains, Retention
 from kallglotfs.catalog.store import CatalogStore, catalog_path
 from kallglotfs.clock import Deadline
 from kallglotfs.content.arena import BLOCK
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from kallglotfs.clock import Clock
     from kallglotfs.config.settings import Settings
-    from kallglotfs.model import Lease, Rendition, Secret
+    from kallglotfs.model import Lease, Recording, Rendition, Secret
 
 log = logging.getLogger(__name__)
 
@@ -203,6 +203,7 @@ class Mount:
             ready()
             self._session.wait()
             log.info("unmounted %s", self._mount_point)
+            log.info("passed over in the service's answers: %s", self._remote.api.oddities)
         finally:
             self._demand.shutdown(wait=False, cancel_futures=True)
             self._ahead.shutdown(wait=False, cancel_futures=True)
@@ -223,16 +224,33 @@ class Mount:
             settings.timeout,
             self._disk,
         )
-        catalog = Catalog(
-            self._store, self._remote.service, self._demand, clock, settings.timeout, blocks.forget
+        remains = Remains(
+            lambda recording_id: filesystem.end(recording_id),  # noqa: PLW0108 - there is none yet
+            lambda recording_id: filesystem.paths(recording_id),  # noqa: PLW0108
+            blocks.forget,
+            self._session.drop_pages,
         )
-        self._retention = Retention(self._store, blocks.forget, clock)
+
+        def look_up(rendition: Rendition) -> Recording:
+            return self._remote.service.look_up(rendition, Deadline(clock, settings.timeout))
+
+        self._retention = Retention(self._store, remains, look_up, self._demand, clock)
+        catalog = Catalog(
+            self._store,
+            self._remote.service,
+            self._demand,
+            clock,
+            settings.timeout,
+            self._retention.gone,
+            self._retention.doubt,
+        )
         tree = Tree(catalog, blocks, settings.formats, settings.sample_rate, clock.wall())
         depth = max(1, min(DEPTH, settings.memory_cache // 4 // (SMALL_FILE * BLOCK)))
         walk = Walk(tree, catalog, blocks, self._remote.budget.spare, clock.now, depth)
         reader = Reader(blocks, clock, settings.streams, settings.memory_cache // 2)
+        filesystem = FileSystem(tree, blocks, reader, catalog, walk)
         return Operations(
-            FileSystem(tree, blocks, reader, catalog, walk),
+            filesystem,
             clock,
             settings.timeout,
             self._session.interrupted,

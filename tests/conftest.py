@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kallglotfs.demo.server import DemoServer
+from canaries import suspects
+from kallglotfs.demo.server import API_KEY, DemoServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,6 +63,14 @@ def environment(api_key: str | None) -> dict[str, str]:
     if api_key is not None:
         kept["KALLGLOT_API_KEY"] = api_key
     return kept
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_secret_was_written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Search every log, output and catalog of the whole run for keys and signatures, when it is over."""
+    yield
+    found = suspects(tmp_path_factory.getbasetemp(), [API_KEY])
+    assert not found, "secrets in what the program has written:\n" + "\n".join(found)
 
 
 @pytest.fixture(scope="session")
@@ -136,6 +145,7 @@ def mounted(
             yield folder
         finally:
             end(process, path)
+            keep_output(process, path.parent / f"{path.name}.out.log")
 
 
 def end(process: subprocess.Popen[str], path: Path) -> None:
@@ -147,6 +157,15 @@ def end(process: subprocess.Popen[str], path: Path) -> None:
             process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+def keep_output(process: subprocess.Popen[str], file: Path) -> None:
+    """Keep what a mount that has ended said, for the search at the end of the run."""
+    with file.open("a") as kept:
+        for stream in (process.stdout, process.stderr):
+            # A test that has read it has closed it.
+            if stream is not None and not stream.closed and process.poll() is not None:
+                kept.write(stream.read())
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:

@@ -34,12 +34,13 @@ class Result(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one id, and how many recordings were new by it."""
+    """What became of one id, how many recordings were new by it, and how many had no id that can be one."""
 
     text: str
     result: Result
     added: int = 0
     reason: str = ""
+    skipped: int = 0
 
 
 class Store(Protocol):
@@ -123,15 +124,17 @@ class Adder:
 
     def _add_session(self, session_id: str) -> Outcome:
         batch: list[Recording] = []
-        new = 0
+        new = skipped = 0
         for recording in self._service.session_recordings(session_id, self._deadline()):
             if self._is_recording(recording.id):
                 batch.append(recording)
+            else:
+                skipped += 1
             if len(batch) == BATCH:
                 new += self._store.save(batch)
                 batch = []
         new += self._store.save(batch)
-        return Outcome(session_id, Result.ADDED if new else Result.KNOWN, new)
+        return Outcome(session_id, Result.ADDED if new else Result.KNOWN, new, skipped=skipped)
 
     def _deadline(self) -> Deadline:
         return Deadline(self._clock, self._timeout)

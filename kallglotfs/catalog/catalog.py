@@ -84,6 +84,7 @@ class Catalog:
         clock: what tells the time.
         timeout: seconds the asking may take.
         gone: told the id of a recording that is no more.
+        absent: told what the storage has not got, or the service gives no way to.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Catalog:
         clock: Clock,
         timeout: float,
         gone: Callable[[str], None],
+        absent: Callable[[Rendition], None],
     ) -> None:
         self._store = store
         self._lookup = lookup
@@ -101,6 +103,7 @@ class Catalog:
         self._clock = clock
         self._timeout = timeout
         self._gone = gone
+        self._absent = absent
         self._lock = threading.Lock()
         self._unknown: TTLCache[str, str] = TTLCache(MOST_UNKNOWN, UNKNOWN_FOR, timer=clock.now)
         self._missing: TTLCache[Rendition, str] = TTLCache(MOST_UNKNOWN, MISSING_FOR, timer=clock.now)
@@ -190,7 +193,7 @@ class Catalog:
         """Remember for a moment that the storage has not got a rendition."""
         with self._lock:
             self._missing[rendition] = reason
-        self._gone(rendition.recording_id)
+        self._absent(rendition)
 
     def _is_outdated(self, recording: Recording) -> bool:
         if recording.status is not Status.PROCESSING:

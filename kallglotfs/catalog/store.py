@@ -173,6 +173,18 @@ class CatalogStore:
         )
         return [row[0] for row in rows]
 
+    def next_expiry(self, since: float) -> float | None:
+        """Return when the next retention ends, None where none is known.
+
+        Args:
+            since: seconds since the epoch, not included.
+        """
+        # Not `min()`, for which SQLite would look at all that end later.
+        rows = self._database.rows(
+            "SELECT expires_at FROM recordings WHERE expires_at > ? ORDER BY expires_at LIMIT 1", (since,)
+        )
+        return float(rows[0][0]) if rows else None
+
     def processing(self) -> list[str]:
         """Return the ids of the recordings that were still being processed."""
         rows = self._database.rows(

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from kallglotfs.config.settings import Settings
 
 PROGRAM = "kallglotfs add"
+#: What `Oddities` calls the items of lists.
+ITEMS = "items of lists"
 #: Exit code when something was not added.
 INCOMPLETE = 1
 #: Ids from which a progress bar is worth its lines.
@@ -109,20 +111,25 @@ def _run(settings: Settings, profile: str, entries: list[tuple[str, Entry]]) -> 
     credentials = Credentials(settings.api_key_file, profile=profile)
     store = open_store(settings, profile, clock)
     try:
-        return _add_all(_adder(settings, credentials, store, clock), entries)
+        adder, passed_over = _adder(settings, credentials, store, clock)
+        return _add_all(adder, entries, passed_over)
     finally:
         store.close()
 
 
-def _adder(settings: Settings, credentials: Credentials, store: CatalogStore, clock: Clock) -> Adder:
+def _adder(
+    settings: Settings, credentials: Credentials, store: CatalogStore, clock: Clock
+) -> tuple[Adder, Callable[[], int]]:
+    """Return who adds, and who tells how many items of the service's lists were none."""
     patient = settings.model_copy(update={"throttle_timeout": PATIENCE})
-    service = build_remote(patient, credentials.read, store, clock).service
-    return Adder(store, service, is_recording_id, is_session_id, clock, settings.timeout)
+    remote = build_remote(patient, credentials.read, store, clock)
+    adder = Adder(store, remote.service, is_recording_id, is_session_id, clock, settings.timeout)
+    return adder, lambda: remote.api.oddities.counts().get(ITEMS, 0)
 
 
-def _add_all(adder: Adder, entries: list[tuple[str, Entry]]) -> int:
+def _add_all(adder: Adder, entries: list[tuple[str, Entry]], passed_over: Callable[[], int]) -> int:
     results: Counter[Result] = Counter()
-    new = done = 0
+    new = done = skipped = 0
     seen: set[str] = set()
     with _progress(len(entries)) as advance:
         try:
@@ -130,6 +137,7 @@ def _add_all(adder: Adder, entries: list[tuple[str, Entry]]) -> int:
                 outcome = _add_one(adder, entry, seen)
                 results[outcome.result] += 1
                 new += outcome.added
+                skipped += outcome.skipped
                 if outcome.result not in (Result.ADDED, Result.KNOWN):
                     reason = f" ({outcome.reason})" if outcome.reason else ""
                     complain(PROGRAM, f"{where}{outcome.text[:80]!r}: {outcome.result.value}{reason}")
@@ -141,6 +149,8 @@ def _add_all(adder: Adder, entries: list[tuple[str, Entry]]) -> int:
         finally:
             counts = ", ".join(f"{count} {result.value}" for result, count in results.items() if count)
             say(f"{new} recordings added (ids: {counts or 'none tried'})")
+            if skipped := skipped + passed_over():
+                complain(PROGRAM, f"{skipped} items of the service's lists are no recordings: passed over")
     bad = results[Result.UNKNOWN] + results[Result.BAD] + results[Result.FAILED]
     return INCOMPLETE if bad else 0
 

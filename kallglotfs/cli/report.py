@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from kallglotfs.errors import KallglotError, SystemFault, UsageError
-from kallglotfs.logs import redact
+from kallglotfs.logs import escaped, redact
 
 #: mount(8): incorrect invocation; system error; mount failed.
 USAGE, SYSTEM, FAILED = 1, 2, 32
@@ -22,6 +22,4 @@ def exit_code(error: KallglotError) -> int:
 
 def complain(program: str, message: str) -> None:
     """Print one line to standard error, without secrets and control characters."""
-    text = redact(" ".join(message.split()))
-    printable = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-    print(f"{program}: {printable}", file=sys.stderr)
+    print(f"{program}: {escaped(redact(' '.join(message.split())))}", file=sys.stderr)

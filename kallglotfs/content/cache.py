@@ -241,8 +241,12 @@ class BlockCache:
         with self.condition:
             self._found.pop(rendition, None)
 
-    def forget(self, recording_id: str) -> None:
-        """Destroy every block of a recording, in memory and on disk: it is no more."""
+    def forget(self, recording_id: str) -> bool:
+        """Destroy every block of a recording, in memory and on disk: it is no more.
+
+        Returns:
+            False where some could not be removed; then ask again later.
+        """
         with self.condition:
             self._blocks.forget(recording_id)
             for rendition in [each for each in self._found if each.recording_id == recording_id]:
@@ -250,8 +254,7 @@ class BlockCache:
             for rendition in [each for each in self._extents if each.recording_id == recording_id]:
                 for extent in list(self._extents[rendition]):
                     extent.cancel()
-        if self._disk is not None:
-            self._disk.destroy(recording_id)
+        return self._disk is None or self._disk.destroy(recording_id)
 
     def release(self, rendition: Rendition) -> None:
         """Cancel what was fetched ahead and nobody waits for: the last reader has closed the file."""

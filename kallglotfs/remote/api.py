@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -37,12 +39,14 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Most bytes of JSON we take: a page of 100 recordings is about 60 KB.
-BODY_LIMIT = 4 * 1024 * 1024
+#: Most bytes of JSON we take of a list, of a recording and of a refusal: a page of 100 recordings is about
+#: 60 KB, a recording or a refusal less than one. What is larger is not read to its end, whoever asks at once.
+LIST_LIMIT, OBJECT_LIMIT, ERROR_LIMIT = 4 * 1024 * 1024, 256 * 1024, 64 * 1024
 #: Recordings per page of a list, the most the service allows.
 PAGE = 100
-#: Pages of one session we follow: more is a service that never ends its list.
-MOST_PAGES = 1000
+#: Pages of one session we follow, ten thousand recordings: more is a service that never ends its list, and
+#: each page is an API request.
+MOST_PAGES = 100
 #: A well-formed id that names nothing, for asking whether the key is good.
 NOBODY = "rec_00000000000000000"
 
@@ -81,6 +85,28 @@ class Metadata:
     lease: Lease | None
 
 
+class Oddities:
+    """Counts what was passed over in the service's answers. Any thread may note and read."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+
+    def note(self, what: str, count: int = 1) -> None:
+        """Count something that was passed over."""
+        with self._lock:
+            self._counts[what] += count
+
+    def counts(self) -> dict[str, int]:
+        """Return what was passed over so far: answers, items of lists, fields of recordings."""
+        with self._lock:
+            return dict(self._counts)
+
+    def __str__(self) -> str:
+        counts = self.counts()
+        return ", ".join(f"{count} {what}" for what, count in sorted(counts.items())) or "nothing"
+
+
 class Api:
     """The routes we use.
 
@@ -92,6 +118,8 @@ class Api:
     def __init__(self, session: ApiSession, clock: Clock) -> None:
         self._session = session
         self._clock = clock
+        #: What was passed over in answers, by what it was.
+        self.oddities = Oddities()
 
     def metadata(self, recording_id: str, deadline: Deadline) -> Metadata:
         """Ask `GET /recordings/{id}`.
@@ -105,7 +133,7 @@ class Api:
         url = self._session.url(f"/recordings/{recording_id}")
 
         def read(response: requests.Response) -> Metadata:
-            found = self._object(RecordingObject, response, recording_id, deadline)
+            found = self._object(RecordingObject, response, recording_id, OBJECT_LIMIT, deadline)
             if found.says_nothing:
                 raise BadResponse(f"{recording_id}: the answer is no recording")
             if found.gone:
@@ -155,14 +183,16 @@ class Api:
             NotPermitted: scope or account.
         """
         after = ""
+        cursors: set[str] = set()
         seen: set[str] = set()
+        skipped = 0
         for _ in range(MOST_PAGES):
             query = urlencode({"limit": PAGE} | ({"starting_after": after} if after else {}))
             url = self._session.url(f"/sessions/{session_id}/recordings?{query}")
             deadline.restart()
 
             def read(response: requests.Response, url: Secret = url) -> tuple[ListObject, list[Recording]]:
-                page = self._object(ListObject, response, session_id, deadline)
+                page = self._object(ListObject, response, session_id, LIST_LIMIT, deadline)
                 items = [
                     self._metadata(item.id, item, response, url).recording
                     for item in page.data
@@ -171,11 +201,21 @@ class Api:
                 return page, items
 
             page, items = self._session.ask(url, deadline, read)
-            yield from items
+            fresh = list({item.id: item for item in items if item.id not in seen}.values())
+            seen.update(item.id for item in fresh)
+            skipped += page.skipped + len(page.data) - len(fresh)
+            yield from fresh
             after = next((item.id for item in reversed(page.data) if item.id), "")
-            if not page.has_more or not after or after in seen:
-                return
-            seen.add(after)
+            if not page.has_more or not after or after in cursors or not fresh:
+                break
+            cursors.add(after)
+        else:
+            log.warning(
+                "%s: its list of recordings does not end, left after %d pages", session_id, MOST_PAGES
+            )
+        if skipped:
+            self.oddities.note("items of lists", skipped)
+            log.warning("%s: %d items of its list are no recordings, passed over", session_id, skipped)
 
     def check_key(self, deadline: Deadline) -> None:
         """Find out with one request, rarely two, whether the key is accepted.
@@ -190,7 +230,7 @@ class Api:
             # A missing route may be answered before the key is looked at, and without our envelope.
             if response.is_redirect:
                 return False
-            return parse_error(b"".join(pieces(response, BODY_LIMIT, deadline))) is not None
+            return parse_error(b"".join(pieces(response, ERROR_LIMIT, deadline))) is not None
 
         for path in paths:
             if self._session.ask(self._session.url(path), deadline, understood, retry=False):
@@ -199,10 +239,18 @@ class Api:
     def _metadata(
         self, recording_id: str, found: RecordingObject, response: requests.Response, asked: Secret
     ) -> Metadata:
+        if found.odd:
+            self.oddities.note("fields of recordings", len(found.odd))
+            log.debug("%s: passed over what was sent as %s", recording_id, ", ".join(found.odd))
         location = found.download_url
         if not location:
             return Metadata(found.to_recording(recording_id, Delivery.UNKNOWN), None)
-        url = self._session.resolve(location, asked)
+        try:
+            url = self._session.resolve(location, asked)
+        except BadResponse:
+            # One URL that is none must not cost a whole page of a list.
+            self.oddities.note("fields of recordings")
+            return Metadata(found.to_recording(recording_id, Delivery.UNKNOWN), None)
         if self._session.is_own(url) and _AUDIO.fullmatch(urlsplit(url.reveal()).path):
             recording = found.to_recording(recording_id, Delivery.STREAMED)
             return Metadata(recording, self.audio(recording_id, recording.size))
@@ -212,24 +260,29 @@ class Api:
     def _signed(self, url: Secret, response: requests.Response, size: int | None = None) -> Lease:
         return Lease(url, ends=lease_end(url, response.headers.get("Date"), self._clock), size=size)
 
-    def _object(self, model: type[T], response: requests.Response, subject: str, deadline: Deadline) -> T:
+    def _object(
+        self, model: type[T], response: requests.Response, subject: str, limit: int, deadline: Deadline
+    ) -> T:
         """Return a 200's body as `model`; one that is garbled may be better next time."""
         try:
-            found = parse(model, self._json(response, subject, deadline))
+            found = parse(model, self._json(response, subject, limit, deadline))
         except ValueError:
+            self.oddities.note("answers")
             raise ServiceFault(f"{subject}: the answer is not JSON") from None
         if found is None:
+            self.oddities.note("answers")
             raise BadResponse(f"{subject}: the answer is not what was asked for")
         return found
 
-    def _json(self, response: requests.Response, subject: str, deadline: Deadline) -> bytes:
+    def _json(self, response: requests.Response, subject: str, limit: int, deadline: Deadline) -> bytes:
         if not response.ok or response.is_redirect:
             raise self._refusal(response, subject, deadline)
         if response.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
             raise BadResponse(f"{subject}: the answer is compressed, which we did not ask for")
-        body = b"".join(pieces(response, BODY_LIMIT + 1, deadline))
-        if len(body) > BODY_LIMIT:
-            raise BadResponse(f"{subject}: the answer is larger than {BODY_LIMIT} bytes")
+        body = b"".join(pieces(response, limit + 1, deadline))
+        if len(body) > limit:
+            self.oddities.note("answers")
+            raise BadResponse(f"{subject}: the answer is larger than {limit} bytes")
         return body
 
     def _refusal(self, response: requests.Response, subject: str, deadline: Deadline) -> KallglotError:
@@ -237,7 +290,7 @@ class Api:
         status = response.status_code
         text = f"{subject}: the API answers {status}"
         if status >= 400:  # noqa: PLR2004 - client errors; a redirect's body is never read
-            error = parse_error(b"".join(pieces(response, BODY_LIMIT, deadline)))
+            error = parse_error(b"".join(pieces(response, ERROR_LIMIT, deadline)))
             if error is not None and error.code:
                 request = error.request_id or response.headers.get("X-Request-ID")
                 text += f" {error.code[:60]!r}" + (f" (request {request[:60]!r})" if request else "")

@@ -1,28 +1,45 @@
 """The API's JSON, read liberally: a field that is odd is a field that was not sent.
 
-Only what cannot be done without (an object, an id where one is asked for) makes an answer unusable.
+Only what cannot be done without (an object, an id where one is asked for) makes an answer unusable. What was
+passed over is named in the result (`odd`, `skipped`), for whoever counts.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError, WrapValidator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    TypeAdapter,
+    ValidationError,
+    WrapValidator,
+    model_validator,
+)
 
 from kallglotfs.model import DEFAULT_FORMAT, Delivery, Recording, Status
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 #: Bytes a recording may have; a larger number was not meant.
 LARGEST = 2**50
-#: The first moment that can be an end of retention; earlier ones are not meant.
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+#: Seconds a call may last; Hz and bits it may be recorded at.
+LONGEST, MOST_HERTZ, MOST_BITS = 366 * 86400.0, 10_000_000, 1024
+#: The moments that a recording's times can be between; others are not meant.
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+#: Characters of ids and channels, which are shown, kept and made into names.
+WORD = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
+#: Characters of other texts; longer ones are not meant.
+MOST_TEXT = 200
+#: Characters of a URL, four times what a signed one has.
+MOST_URL = 16_384
 FORMAT_NAME = re.compile(r"[a-z0-9]{2,8}")
 MIME_FORMATS = {
     "audio/mpeg": "mp3",
@@ -44,6 +61,25 @@ def _or_none(value: Any, validate: Any) -> Any:
         return None
 
 
+def _no_truth(value: Any) -> Any:
+    """Refuse what Python takes for 0 and 1."""
+    if isinstance(value, bool):
+        raise ValueError("no number")  # noqa: TRY004 - pydantic wants this one
+    return value
+
+
+def _word(value: str) -> str:
+    if not WORD.fullmatch(value):
+        raise ValueError("no word")
+    return value
+
+
+def _plausible(value: datetime) -> datetime:
+    if not EARLIEST <= value <= LATEST:
+        raise ValueError("not meant")
+    return value
+
+
 def _utc(value: Any) -> Any:
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
@@ -51,7 +87,7 @@ def _utc(value: Any) -> Any:
         value = datetime.fromtimestamp(value, UTC)
     if isinstance(value, datetime):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    return value
+    raise ValueError("no time")
 
 
 def _utc_or_none(value: Any) -> Any:
@@ -61,15 +97,18 @@ def _utc_or_none(value: Any) -> Any:
         return None
 
 
-def _objects(value: Any) -> list[Any]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
 Lenient = WrapValidator(_or_none)
-Text = Annotated[str | None, Lenient]
-Whole = Annotated[int | None, Lenient]
-Number = Annotated[float | None, Lenient]
-Time = Annotated[datetime | None, BeforeValidator(_utc_or_none), Lenient]
+Text = Annotated[Annotated[str, Field(max_length=MOST_TEXT)] | None, Lenient]
+Word = Annotated[Annotated[str, AfterValidator(_word)] | None, Lenient]
+Url = Annotated[Annotated[str, Field(max_length=MOST_URL)] | None, Lenient]
+_Number = BeforeValidator(_no_truth)
+Size = Annotated[Annotated[int, _Number, Field(ge=0, le=LARGEST)] | None, Lenient]
+Hertz = Annotated[Annotated[int, _Number, Field(ge=0, le=MOST_HERTZ)] | None, Lenient]
+Bits = Annotated[Annotated[int, _Number, Field(ge=0, le=MOST_BITS)] | None, Lenient]
+Seconds = Annotated[Annotated[float, _Number, Field(ge=0, le=LONGEST, allow_inf_nan=False)] | None, Lenient]
+Time = Annotated[
+    Annotated[datetime, AfterValidator(_plausible)] | None, BeforeValidator(_utc_or_none), Lenient
+]
 
 
 class RecordingObject(BaseModel):
@@ -77,18 +116,34 @@ class RecordingObject(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    id: Text = None
-    session_id: Text = None
-    channel: Text = None
+    id: Word = None
+    session_id: Word = None
+    channel: Word = None
     status: Text = None
-    duration: Number = None
+    duration: Seconds = None
     format: Text = None
-    size: Whole = None
-    sample_rate: Whole = None
-    bit_depth: Whole = None
-    download_url: Text = None
+    size: Size = None
+    sample_rate: Hertz = None
+    bit_depth: Bits = None
+    download_url: Url = None
     created_at: Time = None
     expires_at: Time = None
+    _odd: tuple[str, ...] = PrivateAttr(())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _note_odd(cls, value: Any, validate: Any) -> Any:
+        found = validate(value)
+        if isinstance(value, dict):
+            # Names of fields are ours, never what was sent.
+            sent = [name for name in cls.model_fields if value.get(name) is not None]
+            found._odd = tuple(name for name in sent if getattr(found, name) is None)  # noqa: SLF001 - its own
+        return found
+
+    @property
+    def odd(self) -> tuple[str, ...]:
+        """The fields that were sent and passed over."""
+        return self._odd
 
     @property
     def says_nothing(self) -> bool:
@@ -102,7 +157,6 @@ class RecordingObject(BaseModel):
 
     def to_recording(self, recording_id: str, delivery: Delivery) -> Recording:
         """Return the value the rest of the package works with."""
-        size = self.size if self.size is not None and 0 <= self.size <= LARGEST else None
         return Recording(
             id=recording_id,
             session_id=self.session_id,
@@ -110,11 +164,11 @@ class RecordingObject(BaseModel):
             duration=self.duration,
             status=_status(self.status),
             format=_format(self.format),
-            size=size,
+            size=self.size,
             sample_rate=self.sample_rate,
             bit_depth=self.bit_depth,
             created_at=self.created_at,
-            expires_at=self.expires_at if self.expires_at and self.expires_at >= EARLIEST else None,
+            expires_at=self.expires_at,
             delivery=delivery,
         )
 
@@ -124,8 +178,21 @@ class ListObject(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    data: Annotated[list[RecordingObject], BeforeValidator(_objects)] = []
+    data: list[RecordingObject] = []
     has_more: Annotated[bool | None, Lenient] = None
+    #: Items that are no objects.
+    skipped: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pick(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        sent = value.get("data")
+        items = sent if isinstance(sent, list) else []
+        objects = [item for item in items if isinstance(item, dict)]
+        skipped = len(items) - len(objects) + (sent is not None and not isinstance(sent, list))
+        return {"data": objects, "has_more": value.get("has_more"), "skipped": skipped}
 
 
 class ErrorObject(BaseModel):

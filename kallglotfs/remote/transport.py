@@ -201,9 +201,10 @@ def _body_of(response: requests.Response) -> Any:
 def host_of(url: Secret) -> str:
     """Return the host of a URL for messages: all of it that is fit to be shown."""
     try:
-        return urlsplit(url.reveal()).hostname or "?"
+        host = urlsplit(url.reveal()).hostname or "?"
     except ValueError:
         return "?"
+    return host if host.isascii() and host.isprintable() else "?"
 
 
 def _without_userinfo(proxy: str) -> str:

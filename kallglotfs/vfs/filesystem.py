@@ -15,6 +15,7 @@ from kallglotfs.errors import ContentChanged, IsADirectory, NoSuchAttribute, Not
 from kallglotfs.model import Attrs, Status
 from kallglotfs.vfs.attributes import NAMES, attributes_of
 from kallglotfs.vfs.handles import Handles, Opened
+from kallglotfs.vfs.naming import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,6 +148,18 @@ class FileSystem:
             content.finished = True
             self._walk.finished(content.rendition)
         return pieces
+
+    def end(self, recording_id: str) -> list[str]:
+        """Turn a recording's open files stale: it is no more.
+
+        Returns:
+            The paths of which the kernel may have pages.
+        """
+        return list(map(path_of, self._handles.end(recording_id)))
+
+    def paths(self, recording_id: str) -> list[str]:
+        """Return the paths of a recording of which the kernel may have pages."""
+        return list(map(path_of, self._handles.paged(recording_id)))
 
     def release(self, number: int) -> None:
         """Close a file."""

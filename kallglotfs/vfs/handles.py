@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
-from kallglotfs.errors import BadHandle
+from kallglotfs.errors import BadHandle, ContentChanged
 
 if TYPE_CHECKING:
     from kallglotfs.content.reader import Content
@@ -50,15 +50,18 @@ class Handles:
         self._numbers = itertools.count(1)
         self._open: dict[int, Content] = {}
         self._users: Counter[Rendition] = Counter()
-        #: The version of which the kernel has pages.
-        self._paged: LRUCache[Rendition, Validator] = LRUCache(MOST_REMEMBERED)
+        #: The versions of which the kernel has pages, by recording.
+        self._paged: LRUCache[str, dict[Rendition, Validator]] = LRUCache(MOST_REMEMBERED)
+        #: Open files whose recording is no more.
+        self._stale: set[int] = set()
 
     def add(self, content: Content) -> Opened:
         """Take up a newly opened file."""
         rendition, validator = content.rendition, content.validator
         with self._lock:
             number = next(self._numbers)
-            paged = self._paged.get(rendition)
+            versions = self._paged.get(rendition.recording_id, {})
+            paged = versions.get(rendition)
             in_use = paged is not None and self._users[rendition] > 0
             self._open[number] = content
             self._users[rendition] += 1
@@ -66,7 +69,7 @@ class Handles:
                 return Opened(number, keep_cache=True, direct_io=False)
             if in_use:
                 return Opened(number, keep_cache=True, direct_io=True)
-            self._paged[rendition] = validator
+            self._paged[rendition.recording_id] = {**versions, rendition: validator}
             return Opened(number, keep_cache=False, direct_io=False)
 
     def get(self, number: int) -> Content:
@@ -74,16 +77,41 @@ class Handles:
 
         Raises:
             BadHandle: it is not open.
+            ContentChanged: its recording is no more.
         """
         with self._lock:
             content = self._open.get(number)
+            stale = number in self._stale
         if content is None:
             raise BadHandle(f"file handle {number} is not open")
+        if stale:
+            raise ContentChanged(f"{content.rendition.recording_id}: is no more")
         return content
+
+    def end(self, recording_id: str) -> list[Rendition]:
+        """Turn a recording's open files stale for good: it is no more.
+
+        Returns:
+            The renditions of which the kernel may have pages.
+        """
+        with self._lock:
+            open_files = [
+                number
+                for number, content in self._open.items()
+                if content.rendition.recording_id == recording_id
+            ]
+            self._stale.update(open_files)
+            return list(self._paged.get(recording_id, ()))
+
+    def paged(self, recording_id: str) -> list[Rendition]:
+        """Return the renditions of which the kernel may have pages."""
+        with self._lock:
+            return list(self._paged.get(recording_id, ()))
 
     def remove(self, number: int) -> Content | None:
         """Close a file; returns its content when nobody else has that rendition open."""
         with self._lock:
+            self._stale.discard(number)
             content = self._open.pop(number, None)
             if content is None:
                 return None

@@ -40,6 +40,11 @@ def format_name(rendition: Rendition) -> str:
     return f"{rendition.recording_id}{rate}.{rendition.format}"
 
 
+def path_of(rendition: Rendition) -> str:
+    """Return the path of a rendition in the mount."""
+    return f"/{RECORDINGS}/{format_name(rendition)}"
+
+
 def is_recording_id(text: str) -> bool:
     """Tell whether a text has the form of a recording id."""
     return _RECORDING_ID.fullmatch(text) is not None

@@ -115,7 +115,7 @@ def test_what_is_cached_of_a_recording_that_is_no_more_is_destroyed(
     """In memory and on disk: deleted at the service, or its retention over."""
     cache = tmp_path / "cache"
     if end == "expired":
-        soon = datetime.now(UTC) + timedelta(seconds=3)
+        soon = datetime.now(UTC) + timedelta(seconds=8)
         service.add_recording("rec_d", size=SIZE, expires_at=soon)
     folder = cached()
     path = folder.recordings / "rec_d.mp3"
@@ -126,7 +126,7 @@ def test_what_is_cached_of_a_recording_that_is_no_more_is_destroyed(
         subprocess.run(["find", folder.state_dir, "-name", "*.sqlite*", "-delete"], check=True)
         folder = cached()
         path = folder.recordings / "rec_d.mp3"
-    assert wait_until(lambda: not path.exists(), 10)
+    assert wait_until(lambda: not path.exists(), 20)
     assert wait_until(lambda: not blocks_in(cache))
     with pytest.raises(FileNotFoundError):
         path.read_bytes()
