@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     class Gate(Protocol):
         """Who decides where a pool may connect to; see `gates`."""
 
+        def check_host(self, host: str) -> None:
+            """Raise `NotPermitted` where the host alone tells so."""
+
         def check_address(self, address: Address, host: str, *, named: bool) -> None:
             """Raise `NotPermitted` where no connection may be made."""
 
@@ -49,8 +52,11 @@ class _Gated(HTTPConnection):
     """A connection whose address passes a gate."""
 
     gate: ClassVar[Gate]
+    _reached: Address
 
     def _new_conn(self) -> socket.socket:
+        # Before the resolver, which does not know every way of writing an address that others know.
+        self.gate.check_host(self.host.strip("[]"))
         try:
             # Labels that are empty or too long make the resolver raise something else.
             self._dns_host.encode("idna")
@@ -68,7 +74,7 @@ class _Gated(HTTPConnection):
     def connect(self) -> None:
         """Connect, and tell the gate who was reached once nothing can go wrong any more."""
         super().connect()
-        self.gate.reached(ip_address(self.sock.getpeername()[0].partition("%")[0]))
+        self.gate.reached(self._reached)
 
     def _admitted(self, found: list[Any]) -> list[Any]:
         """Return the candidates that pass, in the resolver's order.
@@ -81,7 +87,7 @@ class _Gated(HTTPConnection):
         refusal: NotPermitted | None = None
         for candidate in found:
             try:
-                self.gate.check_address(ip_address(candidate[4][0].partition("%")[0]), self.host, named=named)
+                self.gate.check_address(_address_of(candidate[4]), self.host, named=named)
             except NotPermitted as error:
                 refusal = error
             else:
@@ -93,7 +99,7 @@ class _Gated(HTTPConnection):
     def _connect(self, candidates: list[Any]) -> socket.socket:
         """Connect to the first candidate that answers.
 
-        All share the time there is to connect, so that an address family that leads nowhere costs its share only.
+        All share the time there is to connect, so that a family that leads nowhere costs its share only.
         """
         total = self.timeout
         ends = None if total is None else time.monotonic() + total
@@ -114,10 +120,16 @@ class _Gated(HTTPConnection):
                 raise
             else:
                 sock.settimeout(total)
+                self._reached = _address_of(address)
                 return sock
         if isinstance(failure, TimeoutError):
             raise ConnectTimeoutError(self, f"connecting took longer than {total} s") from failure
         raise NewConnectionError(self, f"cannot connect: {failure}") from failure
+
+
+def _address_of(socket_address: Any) -> Address:
+    """Return the IP address of a socket's address, without its scope."""
+    return ip_address(socket_address[0].partition("%")[0])
 
 
 class _Trusting(HTTPSConnection):
@@ -134,7 +146,7 @@ class _Trusting(HTTPSConnection):
 class GatedAdapter(HTTPAdapter):
     """The pools of one transport.
 
-    Connections to a proxy pass no gate: the user named it. What lies behind it the proxy resolves and reaches.
+    Connections to a proxy pass no gate: the user named it. What lies behind it, the proxy resolves.
 
     Args:
         gate: decides where to connect to.

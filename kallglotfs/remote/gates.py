@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kallglotfs.errors import NotPermitted
-from kallglotfs.remote.reach import Reach, usable
+from kallglotfs.remote.reach import Reach, target_of
 
 if TYPE_CHECKING:
     from kallglotfs.remote.addresses import Address, Kind
@@ -24,7 +24,7 @@ class ApiGate:
 
     def __init__(self, api_url: str, reach: Reach) -> None:
         #: The origin that gets the key.
-        self.origin = usable(api_url).origin
+        self.origin = target_of(api_url).origin
         self._reach = reach
 
     @property
@@ -34,7 +34,7 @@ class ApiGate:
 
     def check_url(self, url: str) -> None:
         """Raise `NotPermitted` for any other origin: what goes out here carries the key."""
-        if usable(url).origin != self.origin:
+        if target_of(url).origin != self.origin:
             raise NotPermitted("the key is for the API's own origin only")
 
     def check_host(self, host: str) -> None:

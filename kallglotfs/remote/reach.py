@@ -5,8 +5,8 @@ Users: `connections`, which asks before it connects, and `transport`, which asks
 A service on the internet must not be able to send us to machines that only we can reach. A service that is
 itself on a private network or on this machine may have its storage there, with no further switch: the user
 who configured it is there too. What counts is the address that the API is connected to, after TLS has proven
-it where the URL is https, never its name. Several are allowed what all of them are, so that a name that is given
-another address later (DNS rebinding) can take away, never add.
+it where the URL is https, never its name. If it has had several, what each of them allows is allowed, so that
+a name that is given another address later (DNS rebinding) can take away, never add.
 
 Threading: one lock around what is known; `admits` only reads one reference.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -43,7 +44,7 @@ ALLOWED: dict[Kind, frozenset[Kind]] = {
 }
 #: Most characters of a host in a message; a name has at most 253.
 _SHOWN = 100
-#: What no URL holds, and what parsers disagree about: controls, spaces inside the host are refused elsewhere.
+#: What no URL holds and what programs read differently: some drop a tab, some take a backslash for a slash.
 _NOT_IN_A_URL = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
@@ -81,8 +82,8 @@ class Reach:
 
         Args:
             address: what would be connected to.
-            named: whether a name was resolved to it. A NAT64 address is what a resolver makes up for a network
-                without IPv4; no service on the internet has a reason to write one into a URL.
+            named: whether a name was resolved to it. A NAT64 address is what a resolver makes up for a
+                network without IPv4; no service on the internet has a reason to write one into a URL.
         """
         kind = kind_of(address)
         if kind is Kind.TRANSLATED and not named and Kind.PRIVATE not in self.allowed:
@@ -90,17 +91,19 @@ class Reach:
         return kind in self.allowed
 
     def check_host(self, host: str) -> None:
-        """Check a host that somebody else, a proxy, will connect to: what can be told without resolving it.
+        """Check what a host tells without being resolved; a proxy may be the one who resolves it.
 
         Raises:
-            NotPermitted: it is an address where the storage may not be, or a name of the proxy's own machine.
+            NotPermitted: it is an address where the storage may not be, or a name for the own machine.
         """
         literal = literal_address(host)
         name = host.rstrip(".").lower()
         if literal is not None:
             self.check_address(literal, host, named=False)
         elif (name == "localhost" or name.endswith(".localhost")) and Kind.LOOPBACK not in self.allowed:
-            raise NotPermitted(f"{shown_host(host)} is the proxy's own machine: the storage may not be there")
+            raise NotPermitted(
+                f"{shown_host(host)} is a loopback name: the storage of this API may not be there"
+            )
 
     def check_address(self, address: Address, host: str, *, named: bool) -> None:
         """Raise `NotPermitted` where `admits` says no; `host` is for the message."""
@@ -116,43 +119,41 @@ class Reach:
         Raises:
             NotPermitted: neither https nor, for an http API, http; or with a user name; or no URL at all.
         """
-        parts = usable(url)
-        if parts.scheme == "http" and self._secure:
-            raise NotPermitted(f"{shown_host(parts.hostname)}: an https API may not send us to plain http")
+        target = target_of(url)
+        if target.scheme == "http" and self._secure:
+            raise NotPermitted(f"{shown_host(target.hostname)}: an https API may not send us to plain http")
 
 
-class Usable:
-    """The scheme, host and origin of a URL that may be asked."""
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What of a URL decides who is asked."""
 
-    __slots__ = ("hostname", "origin", "scheme")
-
-    def __init__(self, scheme: str, netloc: str, hostname: str) -> None:
-        self.scheme = scheme
-        self.hostname = hostname
-        self.origin = f"{scheme}://{netloc}"
+    scheme: str
+    hostname: str
+    origin: str
 
 
-def usable(url: str) -> Usable:
-    """Return the parts of a URL that can be asked at all.
+def target_of(url: str) -> Target:
+    """Return whom a URL is to be asked of, if it can be asked at all.
 
     Raises:
         NotPermitted: another scheme than http and https, a user name or password, no host, or characters that
             programs read differently.
     """
     if _NOT_IN_A_URL.search(url):
-        raise NotPermitted("a storage URL with control characters or backslashes is not asked")
+        raise NotPermitted("a URL with control characters or backslashes is not asked")
     try:
         parts = urlsplit(url)
         hostname = parts.hostname or ""
     except ValueError:
-        raise NotPermitted("a storage URL that cannot be read is not asked") from None
+        raise NotPermitted("a URL that cannot be read is not asked") from None
     if parts.scheme not in ("http", "https"):
-        raise NotPermitted("a storage URL that is neither http nor https is not asked")
+        raise NotPermitted("a URL that is neither http nor https is not asked")
     if "@" in parts.netloc:
-        raise NotPermitted("a storage URL with a user name is not asked")
+        raise NotPermitted("a URL with a user name is not asked")
     if not hostname:
-        raise NotPermitted("a storage URL without a host is not asked")
-    return Usable(parts.scheme, parts.netloc, hostname)
+        raise NotPermitted("a URL without a host is not asked")
+    return Target(parts.scheme, hostname, f"{parts.scheme}://{parts.netloc}")
 
 
 def shown_host(host: str) -> str:

@@ -1,8 +1,8 @@
 """Following a storage's redirects, a few and never to a worse place.
 
 Every hop, the first URL included, passes the storage's gate in `Transport.get`: scheme, user name and the
-address that is connected to. Here is what needs two hops to be told: how many there are, and that none goes from
-https to plain http. No hop gets a credential or hears where we come from: the same headers go to each.
+address that is connected to. Here is what needs two hops to be told: how many there are, and that none goes
+from https to plain http. No hop gets a credential or hears where we come from: the same headers go to each.
 
 Users: `storage`.
 """

@@ -68,13 +68,18 @@ class Storage:
         Raises:
             ContentChanged: it is another version.
             NotFound: the storage has it no more, even for a fresh lease.
-            NotPermitted: the storage refuses a fresh lease.
+            NotPermitted: the storage refuses a fresh lease, or it or the lease leads to where we do not go.
             BadResponse, TimedOut, Unreachable, ServiceFault: as they say.
         """
         lease = self._broker.current(rendition, deadline)
         renewed = False
         while True:
-            response = self._ask(lease, start, stop, expected, deadline)
+            try:
+                response = self._ask(lease, start, stop, expected, deadline)
+            except NotPermitted:
+                if not lease.metered:
+                    self._broker.reject(rendition, lease)
+                raise
             if response.status_code not in REFUSALS:
                 break
             status = response.status_code

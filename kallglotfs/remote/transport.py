@@ -59,7 +59,7 @@ class Transport:
         proxy_credentials: whether a proxy's user and password from the environment may be used.
 
     Raises:
-        ConfigError: the environment names certificates or, for the gate's own origin, a proxy that cannot be used.
+        ConfigError: the environment names certificates, or a proxy for the gate's origin, that are no use.
     """
 
     def __init__(self, user_agent: str, gate: ApiGate | StorageGate, *, proxy_credentials: bool) -> None:

@@ -1,8 +1,9 @@
 """Whose certificates are believed: one TLS context per pool, made anew when the file behind it changes.
 
-urllib3 on its own reads the bundle for every connection: 28 ms of a core with the 140 certificates of `certifi`.
+urllib3 on its own reads the bundle for every connection: 28 ms of a core for that of `certifi`.
 
-Threading: `context` may be called from any thread; a context may be used by many connections at a time.
+Threading: `context` may be called from any thread; its lock is held while a small local file is read, and a
+context may be used by many connections at a time.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ import ssl
 import threading
 from pathlib import Path
 
-from requests.certs import where
+import requests
 from urllib3.util.ssl_ import create_urllib3_context
 
 from kallglotfs.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-#: Where the certificates of a private authority may be named, the first that is set counts: the two of `requests`,
-#: which may also name a directory, then OpenSSL's own.
+#: Where the certificates of a private authority may be named; the first that is set counts. The two that
+#: `requests` knows may name a directory as well; then OpenSSL's own.
 VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_BUILT_IN = "certifi"
 
 
 class Trust:
@@ -35,9 +37,13 @@ class Trust:
     def __init__(self) -> None:
         self._source, self._path = _configured()
         self._lock = threading.Lock()
+        self._stamp: tuple[int, int, int] | None = None
+        self._context: ssl.SSLContext | None = None
+        if self._source == _BUILT_IN:
+            # Not before it is needed: a service that is asked by plain http never does.
+            return
         try:
-            self._stamp = _stamp(self._path)
-            self._context = _load(self._path)
+            self._stamp, self._context = _stamp(self._path), _load(self._path)
         except OSError as error:
             # An `ssl.SSLError` is one: a file without certificates.
             reason = "holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror
@@ -48,18 +54,20 @@ class Trust:
 
         Certificates that have changed since the last one are read again. Where that fails, what was believed
         before stays believed, with a warning: an update in progress must not stop reading.
+
+        Raises:
+            OSError: the built-in certificates cannot be read.
         """
-        try:
-            stamp = _stamp(self._path)
-            if stamp == self._stamp:
-                return self._context
-            context = _load(self._path)
-        except OSError:
-            log.warning("%s can no longer be read; the certificates read before stay in use", self._source)
-            return self._context
         with self._lock:
-            self._stamp, self._context = stamp, context
-        return context
+            try:
+                stamp = _stamp(self._path)
+                if self._context is None or stamp != self._stamp:
+                    self._stamp, self._context = stamp, _load(self._path)
+            except OSError:
+                if self._context is None:
+                    raise
+                log.warning("%s: can no longer be read; what was read before stays in use", self._source)
+            return self._context
 
 
 def _configured() -> tuple[str, Path]:
@@ -67,7 +75,7 @@ def _configured() -> tuple[str, Path]:
         value = os.environ.get(name)
         if value:
             return name, Path(value).expanduser()
-    return "certifi", Path(where())
+    return _BUILT_IN, Path(requests.utils.DEFAULT_CA_BUNDLE_PATH)
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
