@@ -30,8 +30,10 @@ from kallglotfs.operations import Operations
 from kallglotfs.remote.api import Api
 from kallglotfs.remote.api_session import ApiSession
 from kallglotfs.remote.budget import Budget
+from kallglotfs.remote.gates import ApiGate, StorageGate
 from kallglotfs.remote.keys import ApiKey
 from kallglotfs.remote.leases import LeaseBroker
+from kallglotfs.remote.reach import Reach
 from kallglotfs.remote.service import KallglotService
 from kallglotfs.remote.storage import Storage
 from kallglotfs.remote.transport import Transport
@@ -82,11 +84,13 @@ def build_remote(
 
     Raises:
         CredentialError: there is no usable key.
+        ConfigError: the environment names certificates or a proxy that cannot be used.
     """
     budget = Budget(clock, settings.throttle_timeout)
+    reach = Reach(settings.api_url)
     session = ApiSession(
         settings.api_url,
-        Transport(USER_AGENT, proxy_credentials=True),
+        Transport(USER_AGENT, ApiGate(settings.api_url, reach), proxy_credentials=True),
         ApiKey(read_key, clock),
         budget,
         clock,
@@ -98,7 +102,9 @@ def build_remote(
 
     broker = LeaseBroker(acquire, clock)
     service = KallglotService(api, broker.offer, store.recording)
-    storage = Storage(broker, Transport(USER_AGENT, proxy_credentials=False), session, clock)
+    storage = Storage(
+        broker, Transport(USER_AGENT, StorageGate(reach), proxy_credentials=False), session, clock
+    )
     return Remote(api, service, broker, storage, budget)
 
 
@@ -119,11 +125,12 @@ def check_key(settings: Settings, read_key: Callable[[], Secret], clock: Clock) 
     Raises:
         MountError: the key is refused.
         CredentialError: there is no usable key.
+        ConfigError: the environment names certificates or a proxy that cannot be used.
     """
     # A budget without patience: waiting for the rate limit would say nothing of the key.
     session = ApiSession(
         settings.api_url,
-        Transport(USER_AGENT, proxy_credentials=True),
+        Transport(USER_AGENT, ApiGate(settings.api_url, Reach(settings.api_url)), proxy_credentials=True),
         ApiKey(read_key, clock),
         Budget(clock, 0.0),
         clock,

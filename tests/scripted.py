@@ -1,9 +1,12 @@
-"""A real HTTP server on localhost whose answers a test writes itself, byte by byte if need be."""
+"""A real HTTP server whose answers a test writes itself, byte by byte if need be; with TLS where wanted."""
 
 from __future__ import annotations
 
 import contextlib
+import socket
 import socketserver
+import ssl
+import sys
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -63,41 +66,82 @@ class Scripted:
     answer: Callable[[Asked], bytes | None] = lambda _: reply(404)
     asked: list[Asked] = field(default_factory=list)
     origin: str = ""
+    #: Whose certificate is shown, changed at any time; None for plain HTTP.
+    tls: ssl.SSLContext | None = None
+    #: Connections accepted, of those the ones whose TLS was agreed, and bytes that came after it.
+    connections: int = 0
+    agreed: int = 0
+    received: int = 0
 
     def paths(self) -> list[str]:
         """Return the targets asked for so far."""
         return [each.target for each in self.asked]
 
 
-@contextlib.contextmanager
-def scripted() -> Iterator[Scripted]:
-    """Run a server until the block ends."""
-    script = Scripted()
+class _Handler(socketserver.StreamRequestHandler):
+    script: Scripted
 
-    class Handler(socketserver.StreamRequestHandler):
-        def handle(self) -> None:
-            with contextlib.suppress(ConnectionError):
-                while (line := self.rfile.readline()).strip():
-                    method, target, _ = line.decode().split(" ")
-                    headers = {}
-                    while header := self.rfile.readline().strip():
-                        name, _, value = header.decode().partition(":")
-                        headers[name.lower()] = value.strip()
-                    asked = Asked(method, target, headers)
-                    script.asked.append(asked)
-                    answer = script.answer(asked)
-                    if answer is None:
-                        return
-                    self.wfile.write(answer)
-                    if b"Connection: close" in answer:
-                        return
+    def setup(self) -> None:
+        self.script.connections += 1
+        if self.script.tls is not None:
+            self.request.settimeout(10)
+            self.request = self.script.tls.wrap_socket(self.request, server_side=True)
+            self.script.agreed += 1
+        super().setup()
+
+    def finish(self) -> None:
+        super().finish()
+        if self.script.tls is not None:
+            self.request.close()
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError, ssl.SSLError, TimeoutError):
+            while (line := self.rfile.readline()).strip():
+                self.script.received += len(line)
+                method, target, _ = line.decode().split(" ")
+                headers = {}
+                while header := self.rfile.readline().strip():
+                    name, _, value = header.decode().partition(":")
+                    headers[name.lower()] = value.strip()
+                asked = Asked(method, target, headers)
+                self.script.asked.append(asked)
+                answer = self.script.answer(asked)
+                if answer is None:
+                    return
+                self.wfile.write(answer)
+                if b"Connection: close" in answer:
+                    return
+
+
+@contextlib.contextmanager
+def scripted(
+    listening: socket.socket | None = None, tls: ssl.SSLContext | None = None, host: str | None = None
+) -> Iterator[Scripted]:
+    """Run a server until the block ends.
+
+    Args:
+        listening: a socket to take connections from, None for a new one on localhost.
+        tls: whose certificate is shown; None for plain HTTP.
+        host: what the origin says, None for the socket's address.
+    """
+    script = Scripted(tls=tls)
+    handler = type("Handler", (_Handler,), {"script": script})
 
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
         request_queue_size = 256
 
-    with Server(("127.0.0.1", 0), Handler) as server:
-        script.origin = f"http://127.0.0.1:{server.server_address[1]}"
+        def handle_error(self, request: object, client_address: object) -> None:
+            if not isinstance(sys.exception(), OSError):
+                super().handle_error(request, client_address)
+
+    sock = listening or socket.create_server(("127.0.0.1", 0), backlog=256)
+    address, port = sock.getsockname()[:2]
+    with Server((address, port), handler, bind_and_activate=False) as server:
+        server.socket.close()
+        server.socket = sock
+        shown = host or (f"[{address}]" if ":" in address else address)
+        script.origin = f"{'https' if tls else 'http'}://{shown}:{port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 MOST = 10_000
 #: Seconds a rendition whose fresh lease was refused is not renewed again for another reader.
 REFUSED_FOR = 10.0
+#: Seconds a lease that leads to where we do not go is not replaced: an API that is mended is noticed soon,
+#: and a program that tries again and again costs a request a second at most.
+UNFIT_FOR = 1.0
 
 
 class LeaseBroker:
@@ -42,6 +45,7 @@ class LeaseBroker:
         self._lock = threading.Lock()
         self._leases: LRUCache[Rendition, Lease] = LRUCache(MOST)
         self._refused: TTLCache[Rendition, Lease] = TTLCache(MOST, REFUSED_FOR, timer=clock.now)
+        self._unfit: TTLCache[Rendition, Lease] = TTLCache(MOST, UNFIT_FOR, timer=clock.now)
         self._flights: SingleFlight[Lease] = SingleFlight()
 
     def offer(self, rendition: Rendition, lease: Lease) -> None:
@@ -59,7 +63,7 @@ class LeaseBroker:
         if kept is None:
             with self._lock:
                 # What the storage refused a moment ago it may accept again, and asking it costs nothing.
-                kept = self._refused.get(rendition)
+                kept = self._refused.get(rendition) or self._unfit.get(rendition)
         return kept or self._renew(rendition, deadline)
 
     def renew(self, rendition: Rendition, refused: Lease, deadline: Deadline) -> Lease | None:
@@ -87,6 +91,13 @@ class LeaseBroker:
         with self._lock:
             self._refused.setdefault(rendition, refused)
             if self._leases.get(rendition) == refused:
+                del self._leases[rendition]
+
+    def reject(self, rendition: Rendition, unfit: Lease) -> None:
+        """Note that a lease leads to where we do not go; whoever asks a moment later gets another."""
+        with self._lock:
+            self._unfit.setdefault(rendition, unfit)
+            if self._leases.get(rendition) == unfit:
                 del self._leases[rendition]
 
     def _kept(self, rendition: Rendition) -> Lease | None:

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
 
 from kallglotfs.content.ranges import ContentRange, parse_content_range, range_header
 from kallglotfs.errors import BadResponse, ContentChanged, NotFound, NotPermitted, ServiceFault
-from kallglotfs.model import Secret, Validator
+from kallglotfs.model import Validator
 from kallglotfs.remote.body import Body
+from kallglotfs.remote.redirects import follow
 from kallglotfs.remote.retry import parse_date, parse_retry_after, with_retries
 
 if TYPE_CHECKING:
     import requests
 
     from kallglotfs.clock import Clock, Deadline
-    from kallglotfs.model import Lease, Rendition
+    from kallglotfs.model import Lease, Rendition, Secret
     from kallglotfs.remote.api_session import ApiSession
     from kallglotfs.remote.leases import LeaseBroker
     from kallglotfs.remote.transport import Transport
@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 
 #: What a storage says to a URL it does not accept (any more); one renewal is tried.
 REFUSALS = frozenset({400, 401, 403, 404, 410})
-#: Hops a storage may send us on.
-MOST_HOPS = 3
 
 
 class Storage:
@@ -70,13 +68,18 @@ class Storage:
         Raises:
             ContentChanged: it is another version.
             NotFound: the storage has it no more, even for a fresh lease.
-            NotPermitted: the storage refuses a fresh lease.
+            NotPermitted: the storage refuses a fresh lease, or it or the lease leads to where we do not go.
             BadResponse, TimedOut, Unreachable, ServiceFault: as they say.
         """
         lease = self._broker.current(rendition, deadline)
         renewed = False
         while True:
-            response = self._ask(lease, start, stop, expected, deadline)
+            try:
+                response = self._ask(lease, start, stop, expected, deadline)
+            except NotPermitted:
+                if not lease.metered:
+                    self._broker.reject(rendition, lease)
+                raise
             if response.status_code not in REFUSALS:
                 break
             status = response.status_code
@@ -105,33 +108,17 @@ class Storage:
             headers["If-Match"] = expected.etag
         if lease.metered:
             return self._api.get(lease.url, deadline, headers)
-        return with_retries(lambda: self._follow(lease.url, headers, deadline), self._clock, deadline)
+        return with_retries(lambda: self._attempt(lease.url, headers, deadline), self._clock, deadline)
 
-    def _follow(self, url: Secret, headers: dict[str, str], deadline: Deadline) -> requests.Response:
-        for _ in range(MOST_HOPS + 1):
-            response = self._transport.get(url, headers, deadline)
-            status = response.status_code
-            location = response.headers.get("Location")
-            if status in (301, 302, 303, 307, 308) and location:
-                response.close()
-                url = _next_hop(url, location)
-                continue
-            if status >= 500 or status == 429:  # noqa: PLR2004 - server faults and throttling
-                response.close()
-                theirs = parse_date(response.headers.get("Date")) or self._clock.wall()
-                pause = parse_retry_after(response.headers.get("Retry-After"), theirs)
-                raise ServiceFault(f"the storage answers {status}", pause)
-            return response
-        raise NotPermitted(f"the storage redirects more than {MOST_HOPS} times")
-
-
-def _next_hop(url: Secret, location: str) -> Secret:
-    target = urlsplit(urljoin(url.reveal(), location))
-    if target.scheme not in ("http", "https") or (
-        target.scheme == "http" and urlsplit(url.reveal()).scheme == "https"
-    ):
-        raise NotPermitted("the storage redirects to where we do not go")
-    return Secret(target.geturl())
+    def _attempt(self, url: Secret, headers: dict[str, str], deadline: Deadline) -> requests.Response:
+        response = follow(self._transport, url, headers, deadline)
+        status = response.status_code
+        if status >= 500 or status == 429:  # noqa: PLR2004 - server faults and throttling
+            response.close()
+            theirs = parse_date(response.headers.get("Date")) or self._clock.wall()
+            pause = parse_retry_after(response.headers.get("Retry-After"), theirs)
+            raise ServiceFault(f"the storage answers {status}", pause)
+        return response
 
 
 def _refused(rendition: Rendition, status: int) -> NotFound | NotPermitted:

@@ -4,7 +4,8 @@ Used by the API session and the storage session, each with a pool of its own.
 
 Rules: redirects are never followed (a `requests.Session` would forward credentials, and would read a 302's
 whole body first: against one that declares the file's length it hangs), nothing is taken from `.netrc`,
-cookies are neither kept nor sent, a body is never decoded. The adapter alone keeps to all of them; a session
+cookies are neither kept nor sent, a body is never decoded, and every URL and address passes the gate of the
+transport before anything is sent. The adapter alone keeps to all of them; a session
 around it adds only what we must not have, and a third of a request's time. Exceptions of `requests` and
 `urllib3` carry the full URL with its signature, so none of them gets out, not even as a cause.
 
@@ -15,21 +16,24 @@ from __future__ import annotations
 
 import http.client
 import logging
-import os
+import ssl
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
-from kallglotfs.errors import BadResponse, ServiceFault, TimedOut, Unreachable
+from kallglotfs.errors import BadResponse, ConfigError, ServiceFault, TimedOut, Unreachable
+from kallglotfs.remote.connections import GatedAdapter
+from kallglotfs.remote.reach import shown_host
+from kallglotfs.remote.trust import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from kallglotfs.clock import Deadline
     from kallglotfs.model import Secret
+    from kallglotfs.remote.gates import ApiGate, StorageGate
 
 #: Seconds one attempt to connect may take; a lost SYN is then tried again within the call's time.
 CONNECT_TIMEOUT = 5.0
@@ -51,20 +55,27 @@ class Transport:
 
     Args:
         user_agent: how we name ourselves.
+        gate: decides what may be asked and connected to.
         proxy_credentials: whether a proxy's user and password from the environment may be used.
+
+    Raises:
+        ConfigError: the environment names certificates, or a proxy for the gate's origin, that are no use.
     """
 
-    def __init__(self, user_agent: str, *, proxy_credentials: bool) -> None:
-        self._adapter = HTTPAdapter(pool_connections=HOSTS, pool_maxsize=POOL, max_retries=0)
+    def __init__(self, user_agent: str, gate: ApiGate | StorageGate, *, proxy_credentials: bool) -> None:
+        self._gate = gate
+        self._allowed = gate.allowed
+        self._adapter = GatedAdapter(gate, Trust(), HOSTS, POOL)
         self._standing = {
             "User-Agent": user_agent,
             "Accept": "*/*",
             "Accept-Encoding": "identity",
             "Connection": "keep-alive",
         }
-        self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         self._proxy_credentials = proxy_credentials
         self._proxies: dict[str, dict[str, str]] = {}
+        if gate.origin is not None and (problem := self._problem(self._proxy_for(gate.origin))):
+            raise ConfigError(problem)
 
     def get(self, url: Secret, headers: Mapping[str, str], deadline: Deadline) -> requests.Response:
         """Send one GET and return the response with its body unread.
@@ -79,20 +90,26 @@ class Transport:
             TimedOut: no answer in time.
             ServiceFault: the connection broke.
             BadResponse: TLS failed, the URL is no URL, or the answer is not HTTP.
+            NotPermitted: the gate is closed to this URL or to where its host is; no connection was made.
         """
         deadline.check()
         text = url.reveal()
+        self._gate.check_url(text)
         where = host_of(url)
         left = max(deadline.remaining(), LEAST_WAIT)
         try:
             request = requests.PreparedRequest()
             request.prepare(method="GET", url=text, headers={**self._standing, **headers})
+            asked = str(request.url)
+            # Again on what preparing has made of it: the pool is chosen by the host in there.
+            self._gate.check_url(asked)
+            proxies = self._proxies_for(asked)
+            proxy = requests.utils.select_proxy(asked, proxies)
+            if proxy is not None:
+                self._check_proxied(proxy, urlsplit(asked).hostname or "")
+            self._drop_what_is_no_longer_allowed()
             return self._adapter.send(
-                request,
-                stream=True,
-                timeout=(min(CONNECT_TIMEOUT, left), left),
-                verify=self._verify,
-                proxies=self._proxies_for(text),
+                request, stream=True, timeout=(min(CONNECT_TIMEOUT, left), left), proxies=proxies
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             _translate(error, where)
@@ -110,6 +127,28 @@ class Transport:
                 proxies = {scheme: _without_userinfo(proxy) for scheme, proxy in proxies.items()}
             self._proxies[origin] = proxies
         return proxies
+
+    def _proxy_for(self, url: str) -> str | None:
+        return requests.utils.select_proxy(url, self._proxies_for(url))
+
+    def _check_proxied(self, proxy: str, host: str) -> None:
+        if problem := self._problem(proxy):
+            raise BadResponse(problem)
+        self._gate.check_host(host)
+
+    @staticmethod
+    def _problem(proxy: str | None) -> str | None:
+        """Return what is wrong with a proxy, None when nothing is. Its URL may hold a password."""
+        scheme, mark, _ = (proxy or "").partition("://")
+        if not mark or scheme.lower() in ("http", "https"):
+            return None
+        return f"the environment names a {shown_host(scheme)} proxy: only http and https proxies can be used"
+
+    def _drop_what_is_no_longer_allowed(self) -> None:
+        allowed = self._gate.allowed
+        if allowed is not self._allowed:
+            self._allowed = allowed
+            self._adapter.poolmanager.clear()
 
 
 def is_plain(response: requests.Response) -> bool:
@@ -146,7 +185,7 @@ def fill(response: requests.Response, target: memoryview, deadline: Deadline) ->
     except (OSError, http.client.HTTPException, AttributeError) as error:
         # What came is good; who asks again is told then.
         if not count:
-            _translate(error, urlsplit(response.url).hostname or "?")
+            _translate(error, shown_host(urlsplit(response.url).hostname or "?"))
     return count
 
 
@@ -171,7 +210,7 @@ def pieces(response: requests.Response, length: int | None, deadline: Deadline) 
         ServiceFault: the connection broke.
     """
     left = length
-    where = urlsplit(response.url).hostname or "?"
+    where = shown_host(urlsplit(response.url).hostname or "?")
     while left is None or left > 0:
         deadline.check()
         try:
@@ -201,10 +240,9 @@ def _body_of(response: requests.Response) -> Any:
 def host_of(url: Secret) -> str:
     """Return the host of a URL for messages: all of it that is fit to be shown."""
     try:
-        host = urlsplit(url.reveal()).hostname or "?"
+        return shown_host(urlsplit(url.reveal()).hostname or "?")
     except ValueError:
         return "?"
-    return host if host.isascii() and host.isprintable() else "?"
 
 
 def _without_userinfo(proxy: str) -> str:
@@ -217,6 +255,9 @@ def _translate(error: Exception, where: str) -> NoReturn:
     cause: object = error.args[0] if error.args else error
     reason = getattr(cause, "reason", cause)
     if isinstance(error, requests.exceptions.SSLError) or isinstance(reason, urllib3.exceptions.SSLError):
+        inner = next(iter(getattr(reason, "args", ())), None)
+        if isinstance(inner, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError):
+            raise ServiceFault(f"{where}: the connection broke in the middle of TLS") from None
         raise BadResponse(f"{where}: TLS failed, certificate or protocol refused") from None
     if isinstance(reason, urllib3.exceptions.NameResolutionError):
         raise Unreachable(f"{where}: the name cannot be resolved") from None

@@ -12,8 +12,10 @@ from kallglotfs.model import Recording, Secret
 from kallglotfs.remote.api import Api
 from kallglotfs.remote.api_session import ApiSession
 from kallglotfs.remote.budget import Budget
+from kallglotfs.remote.gates import ApiGate, StorageGate
 from kallglotfs.remote.keys import ApiKey
 from kallglotfs.remote.leases import LeaseBroker
+from kallglotfs.remote.reach import Reach
 from kallglotfs.remote.service import KallglotService
 from kallglotfs.remote.storage import Storage
 from kallglotfs.remote.transport import Transport
@@ -34,9 +36,10 @@ class Wired:
         self.clock = NoSleep()
         self.key = "sk_test_good"
         self.known: dict[str, Recording] = {}
+        reach = Reach(f"{api.origin}/v1")
         self.session = ApiSession(
             f"{api.origin}/v1",
-            Transport("test", proxy_credentials=True),
+            Transport("test", ApiGate(f"{api.origin}/v1", reach), proxy_credentials=True),
             ApiKey(lambda: Secret(self.key), self.clock),
             Budget(self.clock, 90),
             self.clock,
@@ -49,7 +52,10 @@ class Wired:
         self.broker = LeaseBroker(acquire, self.clock)
         self.service = KallglotService(self.api, self.broker.offer, self.known.get)
         self.storage = Storage(
-            self.broker, Transport("test", proxy_credentials=False), self.session, self.clock
+            self.broker,
+            Transport("test", StorageGate(reach), proxy_credentials=False),
+            self.session,
+            self.clock,
         )
 
     def deadline(self, seconds: float = 5) -> Deadline:
