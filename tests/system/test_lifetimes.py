@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -464,3 +465,88 @@ def test_a_program_that_survives_control_c_gets_the_right_bytes_or_an_error(
             assert said[-1] in ("2000000", "-5", "interrupted"), said
         finally:
             program.kill()
+
+
+def test_a_machine_that_slept_longer_than_a_url_lives_renews_once(service: DemoServer, spot: Spot) -> None:
+    """Leases are counted by a clock that goes on while the machine is suspended, and no read fails."""
+    service.knobs.url_lifetime = 2
+    service.add_recording("rec_s", size=6_000_000)
+    daemon = spot.mount()
+    with (spot.recordings / "rec_s.mp3").open("rb", buffering=0) as file:
+        content = service.audio("rec_s", "mp3")
+        assert os.pread(file.fileno(), 1000, 0) == content[:1000]
+        daemon.send_signal(signal.SIGSTOP)
+        time.sleep(2.5)
+        service.requests.clear()
+        daemon.send_signal(signal.SIGCONT)
+        assert os.pread(file.fileno(), 1000, 5_000_000) == content[5_000_000:5_001_000]
+    assert service.requests.count("api") == 1
+    assert [each.status for each in service.requests.records("storage")] == [206]
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0, 86400.0, -86400.0])
+def test_a_clock_that_steps_in_the_middle_of_a_read_costs_a_renewal_at_most(
+    step: float, service: DemoServer, spot: Spot
+) -> None:
+    """The service's clock is stepped against ours; by the difference alone, ours against it is the same."""
+    service.add_recording("rec_s", size=12_000_000)
+    spot.mount(memory_cache="8M")
+    content = service.audio("rec_s", "mp3")
+    with (spot.recordings / "rec_s.mp3").open("rb", buffering=0) as file:
+        assert os.pread(file.fileno(), 2_000_000, 0) == content[:2_000_000]
+        service.requests.clear()
+        service.knobs.clock_skew = step
+        for offset in range(2_000_000, 12_000_000, 2_000_000):
+            assert os.pread(file.fileno(), 1_000_000, offset) == content[offset : offset + 1_000_000]
+    assert service.requests.count("api") <= 1
+
+
+def test_retention_is_over_when_it_is_by_the_services_clock(service: DemoServer, spot: Spot) -> None:
+    """A clock that is a day ahead destroys nothing, and one that is a day behind keeps nothing."""
+    hours = timedelta(hours=12)
+    service.knobs.clock_skew = -86400.0
+    service.add_recording("rec_r", size=300_000, expires_at=datetime.now(UTC) - hours)
+    options = {"cache_dir": spot.folder / "cache", "disk_cache": "50M"}
+    for requests in (2, 1):
+        # The key check is one of them; the second time all else is known, and what is cached is there.
+        service.requests.clear()
+        daemon = spot.mount(**options)
+        assert os.listdir(spot.recordings) == (["rec_r.mp3"] if requests == 1 else [])
+        path = spot.recordings / "rec_r.mp3"
+        assert path.read_bytes() == service.audio("rec_r", "mp3")
+        assert service.requests.count("api") == requests
+        daemon.terminate()
+        assert daemon.wait(5) == 0
+    assert "retention is over" not in spot.log
+    assert any(path.is_file() for path in (spot.folder / "cache").glob("*/*/*"))
+    service.knobs.clock_skew = 0.0
+    daemon = spot.mount(**options)
+    assert os.listdir(spot.recordings) == []
+    assert wait_until(lambda: "rec_r: its retention is over" in spot.log)
+    assert wait_until(lambda: not any(path.is_file() for path in (spot.folder / "cache").glob("*/*/*")))
+
+
+@pytest.mark.slow
+def test_a_mount_outlives_the_kernels_limit_on_requests(service: DemoServer, spot: Spot) -> None:
+    """The kernel looks every 15 s, and ends a mount of which a request is older than the limit."""
+    sysctl = Path("/proc/sys/fs/fuse/default_request_timeout")
+    if not sysctl.exists():
+        pytest.skip("this kernel has no limit on requests")
+    service.add_recording("rec_l", size=3_000_000)
+    before = sysctl.read_text()
+    try:
+        sysctl.write_text("12")
+        spot.mount(timeout="60s")
+    finally:
+        sysctl.write_text(before)
+    assert "timeout is 10 s and throttle_timeout 0 s, in place of 60 s and 90 s" in spot.log
+    path = spot.recordings / "rec_l.mp3"
+    path.stat()
+    service.knobs.faults = [fault := Fault("storage", "stall_headers", times=-1, seconds=60)]
+    began = time.monotonic()
+    while time.monotonic() - began < 31:
+        with pytest.raises(TimeoutError):
+            path.read_bytes()
+    assert fault.fired >= 3
+    service.knobs.faults = []
+    assert path.read_bytes() == service.audio("rec_l", "mp3")
