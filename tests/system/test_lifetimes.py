@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conftest import environment, wait_until
+from kallglotfs.cli import mounting
 from kallglotfs.demo.knobs import Fault
 from kallglotfs.mountpoint import mounts_at, probe
 
@@ -137,6 +138,11 @@ def kill(process: subprocess.Popen[str]) -> None:
     """Kill a daemon and see it gone: none may be left waiting in the kernel."""
     process.kill()
     assert process.wait(5) == -signal.SIGKILL
+
+
+def waits(process: int) -> bool:
+    """Tell whether a process waits in the kernel for a FUSE daemon's answer."""
+    return "request_wait_answer" in Path(f"/proc/{process}/stack").read_text()
 
 
 class Readers:
@@ -312,30 +318,97 @@ def test_racing_mounts_over_a_dead_one_take_none_that_lives(spot: Spot) -> None:
     assert os.listdir(spot.path) == ["recordings"]
 
 
-@pytest.mark.parametrize("moment", [0.15, 0.5, 0.8, 1.1])
+def wait_for(moment: str, spot: Spot) -> None:
+    """Return at a moment of a mount that is being made."""
+    moments = {
+        "begun": lambda: len(spot.daemons()) > 0,
+        "asks": lambda: spot.service.requests.count("api") > 0,
+        "is mounted": lambda: bool(mounts_at(str(spot.path))),
+    }
+    ends = time.monotonic() + 20
+    # Without a pause: the last moment is a short one.
+    while not moments[moment]():
+        assert time.monotonic() < ends
+
+
+@pytest.mark.parametrize("moment", ["begun", "asks", "is mounted"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_mount_interrupted_while_it_is_made_is_whole_or_not_there(
-    number: int, moment: float, spot: Spot
+    number: int, moment: str, spot: Spot
 ) -> None:
     """Whoever stops the command that waits stops the mount, at any moment."""
+    spot.service.requests.clear()
+    spot.service.knobs.api_latency = 0.1
     waiting = spot.launch()
-    time.sleep(moment)
+    wait_for(moment, spot)
     waiting.send_signal(number)
     code = waiting.wait(10)
     if code == 0:
         assert os.listdir(spot.path) == ["recordings"]
     else:
         assert wait_until(lambda: not spot.daemons())
+        # Stopped after it had said that the mount is there, it is not taken away again.
         assert mounts_at(str(spot.path)) == []
 
 
-@pytest.mark.parametrize("moment", [0.5, 0.7, 0.9])
-def test_a_daemon_told_to_stop_while_it_mounts_stops(moment: float, spot: Spot) -> None:
-    """No signal is lost between the first line of code and the mount."""
+@pytest.mark.parametrize("moment", ["begun", "asks", "is mounted"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_daemon_ended_while_it_mounts_is_gone(number: int, moment: str, spot: Spot) -> None:
+    """No signal is lost between the first line of code and the mount; killed, it does not wait for itself."""
+    spot.service.requests.clear()
+    spot.service.knobs.api_latency = 0.1
     daemon = spot.launch("--foreground")
-    time.sleep(moment)
-    daemon.terminate()
-    assert daemon.wait(5) in (0, 32, -signal.SIGTERM)
+    wait_for(moment, spot)
+    daemon.send_signal(number)
+    assert daemon.wait(5) in (0, 32, -number)
+    if number == signal.SIGTERM:
+        assert mounts_at(str(spot.path)) == []
+    else:
+        assert spot.run().returncode == 0
+        assert len(mounts_at(str(spot.path))) == 1
+
+
+#: The program with a callback that never ends, as a bug or a disk that hangs would make it.
+STUCK = """
+import sys, time
+from kallglotfs.cli import mount_helper
+from kallglotfs.operations import Operations
+Operations.statfs = lambda *_: time.sleep(60)
+sys.exit(mount_helper.main(sys.argv[1:]))
+"""
+
+
+def test_sigterm_ends_a_daemon_whose_callback_never_returns(spot: Spot) -> None:
+    """Unmounted and gone within 5 s all the same, with a line in the log."""
+    command = spot.command("--foreground")
+    command[1:3] = ["-c", STUCK]
+    daemon = subprocess.Popen(
+        command, env=environment(spot.service.api_key), stdout=subprocess.PIPE, text=True
+    )
+    spot.started.append(daemon)
+    assert daemon.stdout is not None
+    assert "mounted on" in daemon.stdout.readline()
+    with subprocess.Popen(["stat", "-f", spot.path], stdout=-3, stderr=-3) as caller:
+        # 'S' or 'D': it waits for us.
+        assert wait_until(lambda: waits(caller.pid))
+        daemon.terminate()
+        assert daemon.wait(5) == 0
+        assert caller.wait(5) != 0
+    assert mounts_at(str(spot.path)) == []
+    assert "does not end by itself" in spot.log
+
+
+def test_a_mount_that_is_dead_when_it_should_be_ready_is_a_failure(
+    spot: Spot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The process that goes back to the user asks the mount, and takes away one that does not answer."""
+    asked = mounting.Request("mount.kallglotfs", "", str(spot.path), {})
+    plan = mounting._Plan(asked, None, "default", str(spot.path), None, None, None)  # type: ignore[arg-type]
+    daemon = spot.mount()
+    assert plan.confirm() == 0
+    kill(daemon)
+    assert plan.confirm() == 32
+    assert capsys.readouterr().err.count("the mount does not answer (Transport endpoint") == 1
     assert mounts_at(str(spot.path)) == []
 
 
