@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,16 +24,21 @@ DIED = 2
 STOP, TURN = 6.0, 0.02
 
 
-def in_background(serve: Callable[[Callable[[], None]], int], report: Callable[[int, str], None]) -> int:
+def in_background(
+    serve: Callable[[Callable[[], None]], int],
+    report: Callable[[int, str], None],
+    confirm: Callable[[], int],
+) -> int:
     """Run `serve` in a child of its own session.
 
     Args:
         serve: serves until the end; calls its argument once it is ready; returns the exit code. What it
             raises is a `Failed` outcome, told through the same pipe.
         report: shows the parent's user a failure: exit code and message.
+        confirm: called in the parent once the child is ready; returns the exit code.
 
     Returns:
-        The parent's exit code: 0 once the child is ready.
+        The parent's exit code: 0 once the child is ready and `confirm` agrees.
     """
     reading, writing = os.pipe()
     child = os.fork()
@@ -46,7 +51,11 @@ def in_background(serve: Callable[[Callable[[], None]], int], report: Callable[[
     try:
         with os.fdopen(reading, "rb") as pipe:
             outcome = pipe.readline()
-        _on_signals(signal.SIG_DFL)
+        told: dict[str, Any] = json.loads(outcome) if outcome else {"code": DIED, "message": ""}
+        refused = int(told["code"])
+        code = refused or confirm()
+        # From here on the mount is there to stay, and so is what we say about it.
+        _on_signals(signal.SIG_IGN)
     except KeyboardInterrupt:
         _on_signals(signal.SIG_IGN)
         _stop(child)
@@ -56,11 +65,13 @@ def in_background(serve: Callable[[Callable[[], None]], int], report: Callable[[
         _, status = os.waitpid(child, 0)
         report(DIED, f"the daemon ended before the mount was ready ({_how(status)})")
         return DIED
-    told = json.loads(outcome)
-    if told["code"] or told["message"]:
-        report(told["code"], told["message"])
+    if told["message"]:
+        report(code, str(told["message"]))
+    if refused:
         os.waitpid(child, 0)
-    return int(told["code"])
+    elif code:
+        _stop(child)
+    return code
 
 
 def _on_signals(action: Callable[..., object] | signal.Handlers) -> None:

@@ -202,10 +202,14 @@ class Mount:
             signal.signal(number, lambda *_: self._session.stop())
         try:
             self._session.start(self._operations)
-            self._check_mounted()
+            try:
+                self._check_mounted()
+            except MountError:
+                # Gone before anybody is told that it failed.
+                self._session.stop()
+                self._session.wait()
+                raise
             self._retention.start()
-            if self._session.stopping:
-                raise MountError(f"{self._mount_point}: told to stop while it was mounted")
             log.info("mounted on %s", self._mount_point)
             ready()
             self._session.wait()
@@ -273,12 +277,12 @@ class Mount:
         Nothing in this process looks at what is mounted: killed while it waits for its own answer, it would
         never be gone. The kernel holds requests back until it has our answer to INIT, and then we answer.
         """
+        if self._session.stopping:
+            raise MountError(f"{self._mount_point}: told to stop while it was mounted")
         found = [each for each in mounts_at(self._mount_point) if each.kind != "autofs"]
         if not found or found[-1].kind != KIND:
-            self._session.stop()
             raise MountError(f"{self._mount_point}: the kernel shows no mount")
         if len(found) > 1:
-            self._session.stop()
             raise MountError(f"{self._mount_point}: in use, {found[0].source} was mounted there meanwhile")
         raise_read_ahead(found[-1].device)
 

@@ -83,10 +83,11 @@ def run(request: Request) -> int:
         return _told(request.program, lambda: plan.check(sys.stderr.fileno()))
     if request.foreground:
         leave(_told(request.program, lambda: plan.serve(sys.stderr.fileno(), plan.say_ready)))
-    code = in_background(
-        lambda ready: plan.serve(None, ready), lambda _, message: complain(request.program, message)
+    return in_background(
+        lambda ready: plan.serve(None, ready),
+        lambda _, message: complain(request.program, message),
+        plan.confirm,
     )
-    return plan.confirm() if code == 0 else code
 
 
 def profile_of(source: str | None) -> str:

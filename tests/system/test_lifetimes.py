@@ -14,12 +14,14 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from conftest import environment, wait_until
+from kallglotfs.cli import mounting
 from kallglotfs.demo.knobs import Fault
 from kallglotfs.mountpoint import mounts_at, probe
 
@@ -136,6 +138,11 @@ def kill(process: subprocess.Popen[str]) -> None:
     """Kill a daemon and see it gone: none may be left waiting in the kernel."""
     process.kill()
     assert process.wait(5) == -signal.SIGKILL
+
+
+def waits(process: int) -> bool:
+    """Tell whether a process waits in the kernel for a FUSE daemon's answer."""
+    return "request_wait_answer" in Path(f"/proc/{process}/stack").read_text()
 
 
 class Readers:
@@ -311,30 +318,97 @@ def test_racing_mounts_over_a_dead_one_take_none_that_lives(spot: Spot) -> None:
     assert os.listdir(spot.path) == ["recordings"]
 
 
-@pytest.mark.parametrize("moment", [0.15, 0.5, 0.8, 1.1])
+def wait_for(moment: str, spot: Spot) -> None:
+    """Return at a moment of a mount that is being made."""
+    moments = {
+        "begun": lambda: len(spot.daemons()) > 0,
+        "asks": lambda: spot.service.requests.count("api") > 0,
+        "is mounted": lambda: bool(mounts_at(str(spot.path))),
+    }
+    ends = time.monotonic() + 20
+    # Without a pause: the last moment is a short one.
+    while not moments[moment]():
+        assert time.monotonic() < ends
+
+
+@pytest.mark.parametrize("moment", ["begun", "asks", "is mounted"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_mount_interrupted_while_it_is_made_is_whole_or_not_there(
-    number: int, moment: float, spot: Spot
+    number: int, moment: str, spot: Spot
 ) -> None:
     """Whoever stops the command that waits stops the mount, at any moment."""
+    spot.service.requests.clear()
+    spot.service.knobs.api_latency = 0.1
     waiting = spot.launch()
-    time.sleep(moment)
+    wait_for(moment, spot)
     waiting.send_signal(number)
     code = waiting.wait(10)
     if code == 0:
         assert os.listdir(spot.path) == ["recordings"]
     else:
         assert wait_until(lambda: not spot.daemons())
+        # Stopped after it had said that the mount is there, it is not taken away again.
         assert mounts_at(str(spot.path)) == []
 
 
-@pytest.mark.parametrize("moment", [0.5, 0.7, 0.9])
-def test_a_daemon_told_to_stop_while_it_mounts_stops(moment: float, spot: Spot) -> None:
-    """No signal is lost between the first line of code and the mount."""
+@pytest.mark.parametrize("moment", ["begun", "asks", "is mounted"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_daemon_ended_while_it_mounts_is_gone(number: int, moment: str, spot: Spot) -> None:
+    """No signal is lost between the first line of code and the mount; killed, it does not wait for itself."""
+    spot.service.requests.clear()
+    spot.service.knobs.api_latency = 0.1
     daemon = spot.launch("--foreground")
-    time.sleep(moment)
-    daemon.terminate()
-    assert daemon.wait(5) in (0, 32, -signal.SIGTERM)
+    wait_for(moment, spot)
+    daemon.send_signal(number)
+    assert daemon.wait(5) in (0, 32, -number)
+    if number == signal.SIGTERM:
+        assert mounts_at(str(spot.path)) == []
+    else:
+        assert spot.run().returncode == 0
+        assert len(mounts_at(str(spot.path))) == 1
+
+
+#: The program with a callback that never ends, as a bug or a disk that hangs would make it.
+STUCK = """
+import sys, time
+from kallglotfs.cli import mount_helper
+from kallglotfs.operations import Operations
+Operations.statfs = lambda *_: time.sleep(60)
+sys.exit(mount_helper.main(sys.argv[1:]))
+"""
+
+
+def test_sigterm_ends_a_daemon_whose_callback_never_returns(spot: Spot) -> None:
+    """Unmounted and gone within 5 s all the same, with a line in the log."""
+    command = spot.command("--foreground")
+    command[1:3] = ["-c", STUCK]
+    daemon = subprocess.Popen(
+        command, env=environment(spot.service.api_key), stdout=subprocess.PIPE, text=True
+    )
+    spot.started.append(daemon)
+    assert daemon.stdout is not None
+    assert "mounted on" in daemon.stdout.readline()
+    with subprocess.Popen(["stat", "-f", spot.path], stdout=-3, stderr=-3) as caller:
+        # 'S' or 'D': it waits for us.
+        assert wait_until(lambda: waits(caller.pid))
+        daemon.terminate()
+        assert daemon.wait(5) == 0
+        assert caller.wait(5) != 0
+    assert mounts_at(str(spot.path)) == []
+    assert "does not end by itself" in spot.log
+
+
+def test_a_mount_that_is_dead_when_it_should_be_ready_is_a_failure(
+    spot: Spot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The process that goes back to the user asks the mount, and takes away one that does not answer."""
+    asked = mounting.Request("mount.kallglotfs", "", str(spot.path), {})
+    plan = mounting._Plan(asked, None, "default", str(spot.path), None, None, None)  # type: ignore[arg-type]
+    daemon = spot.mount()
+    assert plan.confirm() == 0
+    kill(daemon)
+    assert plan.confirm() == 32
+    assert capsys.readouterr().err.count("the mount does not answer (Transport endpoint") == 1
     assert mounts_at(str(spot.path)) == []
 
 
@@ -464,3 +538,88 @@ def test_a_program_that_survives_control_c_gets_the_right_bytes_or_an_error(
             assert said[-1] in ("2000000", "-5", "interrupted"), said
         finally:
             program.kill()
+
+
+def test_a_machine_that_slept_longer_than_a_url_lives_renews_once(service: DemoServer, spot: Spot) -> None:
+    """Leases are counted by a clock that goes on while the machine is suspended, and no read fails."""
+    service.knobs.url_lifetime = 2
+    service.add_recording("rec_s", size=6_000_000)
+    daemon = spot.mount()
+    with (spot.recordings / "rec_s.mp3").open("rb", buffering=0) as file:
+        content = service.audio("rec_s", "mp3")
+        assert os.pread(file.fileno(), 1000, 0) == content[:1000]
+        daemon.send_signal(signal.SIGSTOP)
+        time.sleep(2.5)
+        service.requests.clear()
+        daemon.send_signal(signal.SIGCONT)
+        assert os.pread(file.fileno(), 1000, 5_000_000) == content[5_000_000:5_001_000]
+    assert service.requests.count("api") == 1
+    assert [each.status for each in service.requests.records("storage")] == [206]
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0, 86400.0, -86400.0])
+def test_a_clock_that_steps_in_the_middle_of_a_read_costs_a_renewal_at_most(
+    step: float, service: DemoServer, spot: Spot
+) -> None:
+    """The service's clock is stepped against ours; by the difference alone, ours against it is the same."""
+    service.add_recording("rec_s", size=12_000_000)
+    spot.mount(memory_cache="8M")
+    content = service.audio("rec_s", "mp3")
+    with (spot.recordings / "rec_s.mp3").open("rb", buffering=0) as file:
+        assert os.pread(file.fileno(), 2_000_000, 0) == content[:2_000_000]
+        service.requests.clear()
+        service.knobs.clock_skew = step
+        for offset in range(2_000_000, 12_000_000, 2_000_000):
+            assert os.pread(file.fileno(), 1_000_000, offset) == content[offset : offset + 1_000_000]
+    assert service.requests.count("api") <= 1
+
+
+def test_retention_is_over_when_it_is_by_the_services_clock(service: DemoServer, spot: Spot) -> None:
+    """A clock that is a day ahead destroys nothing, and one that is a day behind keeps nothing."""
+    hours = timedelta(hours=12)
+    service.knobs.clock_skew = -86400.0
+    service.add_recording("rec_r", size=300_000, expires_at=datetime.now(UTC) - hours)
+    options = {"cache_dir": spot.folder / "cache", "disk_cache": "50M"}
+    for requests in (2, 1):
+        # The key check is one of them; the second time all else is known, and what is cached is there.
+        service.requests.clear()
+        daemon = spot.mount(**options)
+        assert os.listdir(spot.recordings) == (["rec_r.mp3"] if requests == 1 else [])
+        path = spot.recordings / "rec_r.mp3"
+        assert path.read_bytes() == service.audio("rec_r", "mp3")
+        assert service.requests.count("api") == requests
+        daemon.terminate()
+        assert daemon.wait(5) == 0
+    assert "retention is over" not in spot.log
+    assert any(path.is_file() for path in (spot.folder / "cache").glob("*/*/*"))
+    service.knobs.clock_skew = 0.0
+    daemon = spot.mount(**options)
+    assert os.listdir(spot.recordings) == []
+    assert wait_until(lambda: "rec_r: its retention is over" in spot.log)
+    assert wait_until(lambda: not any(path.is_file() for path in (spot.folder / "cache").glob("*/*/*")))
+
+
+@pytest.mark.slow
+def test_a_mount_outlives_the_kernels_limit_on_requests(service: DemoServer, spot: Spot) -> None:
+    """The kernel looks every 15 s, and ends a mount of which a request is older than the limit."""
+    sysctl = Path("/proc/sys/fs/fuse/default_request_timeout")
+    if not sysctl.exists():
+        pytest.skip("this kernel has no limit on requests")
+    service.add_recording("rec_l", size=3_000_000)
+    before = sysctl.read_text()
+    try:
+        sysctl.write_text("12")
+        spot.mount(timeout="60s")
+    finally:
+        sysctl.write_text(before)
+    assert "timeout is 10 s and throttle_timeout 0 s, in place of 60 s and 90 s" in spot.log
+    path = spot.recordings / "rec_l.mp3"
+    path.stat()
+    service.knobs.faults = [fault := Fault("storage", "stall_headers", times=-1, seconds=60)]
+    began = time.monotonic()
+    while time.monotonic() - began < 31:
+        with pytest.raises(TimeoutError):
+            path.read_bytes()
+    assert fault.fired >= 3
+    service.knobs.faults = []
+    assert path.read_bytes() == service.audio("rec_l", "mp3")
