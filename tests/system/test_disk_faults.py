@@ -1,4 +1,4 @@
-"""Faults of the disk under a real mount: reads go on with exact bytes, and one warning; mended, all is well."""
+"""Faults of the disk under a real mount: exact bytes, one warning; and mended, all is well again."""
 
 from __future__ import annotations
 
