@@ -35,7 +35,7 @@ NAMES = [
     b"\x1b[2Jrec_hell.mp3",
     b"rec_hell.mp3\r",
     b"rec_hell\x85.mp3",
-    "rec_\u202ellеh.mp3".encode(),
+    "rec_\u202elleh.mp3".encode(),
     "rec_hell\u2028.mp3".encode(),
     "rec_hell\u200d.mp3".encode(),
     "rec_\uff48\uff45\uff4c\uff4c.mp3".encode(),
