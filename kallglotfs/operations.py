@@ -142,9 +142,15 @@ class Operations:
         self._on_init(conn)
 
     @_callback
-    def getattr(self, path: str, _handle: int | None = None) -> dict[str, int]:
-        """Answer `stat`."""
-        return self._stat(self._filesystem.attributes(path, self._patience()))
+    def getattr(self, path: str, handle: int | None = None) -> dict[str, int]:
+        """Answer `stat`, and the kernel's own question when it reads from its pages."""
+        try:
+            return self._stat(self._filesystem.attributes(path, self._patience()))
+        except errors.NotFound:
+            # What a read is told becomes of this: a recording that is gone is ESTALE there.
+            if handle:
+                self._filesystem.check(handle)
+            raise
 
     @_callback
     def readdir(self, path: str, _handle: int) -> Iterator[tuple[str, dict[str, int], int]]:

@@ -104,6 +104,8 @@ class Catalog:
         self._timeout = timeout
         self._gone = gone
         self._absent = absent
+        #: Whether it has been said that the store takes nothing.
+        self._unwritable = False
         self._lock = threading.Lock()
         self._unknown: TTLCache[str, str] = TTLCache(MOST_UNKNOWN, UNKNOWN_FOR, timer=clock.now)
         self._missing: TTLCache[Rendition, str] = TTLCache(MOST_UNKNOWN, MISSING_FOR, timer=clock.now)
@@ -236,8 +238,11 @@ class Catalog:
         """Write to the store; where a full or read-only disk refuses, remember it in memory."""
         try:
             write()
+            self._unwritable = False
         except SystemFault as error:
-            log.warning("the catalog cannot be written: %s", error)
+            level = logging.DEBUG if self._unwritable else logging.WARNING
+            log.log(level, "the catalog cannot be written: %s; going on without", error)
+            self._unwritable = True
             if instead is not None:
                 with self._lock:
                     instead()

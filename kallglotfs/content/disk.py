@@ -199,6 +199,11 @@ class DiskTier:
         """
         self._closed = True
         self._queue.close(seconds)
+        counts = self.counts()
+        log.info(
+            "cache_dir: %d blocks, %d hits, %d misses, %d damaged, %d written, %d dropped",
+            *(counts.blocks, counts.hits, counts.misses, counts.damaged, counts.written, counts.dropped),
+        )
 
     def _find_salt(self) -> bytes:
         try:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds until the next try.
-PAUSE = 60.0
+#: Seconds until the next try: at first, and at the most. Each time it fails again, twice as long: what passes
+#: is over soon, and what lasts costs a try a minute.
+FIRST_PAUSE, PAUSE = 1.0, 60.0
 #: Seconds within which one warning is enough: a disk at the edge of being full works now and then.
 QUIET = 3600.0
 
@@ -35,6 +36,7 @@ class Outage:
         self._work = work
         self._lock = threading.Lock()
         self._again = 0.0
+        self._pause = FIRST_PAUSE
         self._warned: float | None = None
         #: It failed when it was tried last.
         self.active = False
@@ -51,7 +53,10 @@ class Outage:
         """
         now = self._clock.now()
         with self._lock:
-            self._again = now + PAUSE
+            # What many threads find out at once is one failure.
+            if now >= self._again:
+                self._again = now + self._pause
+                self._pause = min(2 * self._pause, PAUSE)
             news, self.active = not self.active, True
             loud = news and (self._warned is None or now - self._warned >= QUIET)
             if loud:
@@ -66,5 +71,6 @@ class Outage:
             return
         with self._lock:
             news, self.active = self.active, False
+            self._again, self._pause = 0.0, FIRST_PAUSE
         if news:
             log.info("cache_dir: blocks can be %s again", self._work)

@@ -149,6 +149,15 @@ class FileSystem:
             self._walk.finished(content.rendition)
         return pieces
 
+    def check(self, number: int) -> None:
+        """Make sure that an open file still is one.
+
+        Raises:
+            BadHandle: not open.
+            ContentChanged: its recording is no more.
+        """
+        self._handles.get(number)
+
     def end(self, recording_id: str) -> list[str]:
         """Turn a recording's open files stale: it is no more.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SIZE = 20_000_000
 #: Seconds that anything of it may stay: less than the minute that is promised, for it is noticed sooner.
-SOON = 15
+SOON = 30
 
 
 def outcome(descriptor: int, offset: int) -> int:
