@@ -13,6 +13,7 @@ Threading: one lock around what is known; `admits` only reads one reference.
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 import threading
@@ -133,8 +134,11 @@ class Target:
     origin: str
 
 
+@functools.lru_cache(maxsize=1024)
 def target_of(url: str) -> Target:
     """Return whom a URL is to be asked of, if it can be asked at all.
+
+    Remembered for a while, since a lease's URL is asked again and again; so does `urlsplit`.
 
     Raises:
         NotPermitted: another scheme than http and https, a user name or password, no host, or characters that
