@@ -74,9 +74,10 @@ class Reach:
         with self._lock:
             allowed = self.allowed & theirs if self._known else theirs
             if self._known and allowed != self.allowed:
-                log.warning("the API is now reached elsewhere: its storage may be at public addresses only")
-            self._known = True
+                log.warning("the API is now at another kind of address: its storage may be in fewer places")
+            # In this order: who finds it known without the lock has to find what is known, too.
             self.allowed = allowed
+            self._known = True
 
     def admits(self, address: Address, *, named: bool) -> bool:
         """Tell whether the storage may be at an address.

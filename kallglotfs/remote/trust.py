@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 #: Where the certificates of a private authority may be named; the first that is set counts. The two that
 #: `requests` knows may name a directory as well; then OpenSSL's own.
-VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _BUILT_IN = "certifi"
 
 

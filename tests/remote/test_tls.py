@@ -155,7 +155,7 @@ def test_an_https_api_cannot_send_us_to_plain_http(secure: Wired) -> None:
         assert plain.connections == 0
 
 
-@pytest.mark.parametrize("name", VARIABLES[:3])
+@pytest.mark.parametrize("name", VARIABLES)
 def test_a_private_authority_is_named_in_the_environment(
     name: str,
     bundle: Path,
