@@ -13,6 +13,7 @@ Threading: one lock around what is known; `admits` only reads one reference.
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 import threading
@@ -73,9 +74,10 @@ class Reach:
         with self._lock:
             allowed = self.allowed & theirs if self._known else theirs
             if self._known and allowed != self.allowed:
-                log.warning("the API is now reached elsewhere: its storage may be at public addresses only")
-            self._known = True
+                log.warning("the API is now at another kind of address: its storage may be in fewer places")
+            # In this order: who finds it known without the lock has to find what is known, too.
             self.allowed = allowed
+            self._known = True
 
     def admits(self, address: Address, *, named: bool) -> bool:
         """Tell whether the storage may be at an address.
@@ -133,8 +135,11 @@ class Target:
     origin: str
 
 
+@functools.lru_cache(maxsize=1024)
 def target_of(url: str) -> Target:
     """Return whom a URL is to be asked of, if it can be asked at all.
+
+    Remembered for a while, since a lease's URL is asked again and again; so does `urlsplit`.
 
     Raises:
         NotPermitted: another scheme than http and https, a user name or password, no host, or characters that

@@ -104,7 +104,7 @@ class Transport:
             # Again on what preparing has made of it: the pool is chosen by the host in there.
             self._gate.check_url(asked)
             proxies = self._proxies_for(asked)
-            proxy = requests.utils.select_proxy(asked, proxies)
+            proxy = requests.utils.select_proxy(asked, proxies) if proxies else None
             if proxy is not None:
                 self._check_proxied(proxy, urlsplit(asked).hostname or "")
             self._drop_what_is_no_longer_allowed()

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 #: Where the certificates of a private authority may be named; the first that is set counts. The two that
 #: `requests` knows may name a directory as well; then OpenSSL's own.
-VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _BUILT_IN = "certifi"
 
 
@@ -39,6 +39,7 @@ class Trust:
         self._lock = threading.Lock()
         self._stamp: tuple[int, int, int] | None = None
         self._context: ssl.SSLContext | None = None
+        self._missing = False
         if self._source == _BUILT_IN:
             # Not before it is needed: a service that is asked by plain http never does.
             return
@@ -63,10 +64,13 @@ class Trust:
                 stamp = _stamp(self._path)
                 if self._context is None or stamp != self._stamp:
                     self._stamp, self._context = stamp, _load(self._path)
+                self._missing = False
             except OSError:
                 if self._context is None:
                     raise
-                log.warning("%s: can no longer be read; what was read before stays in use", self._source)
+                if not self._missing:
+                    log.warning("%s: can no longer be read; what was read before stays in use", self._source)
+                self._missing = True
             return self._context
 
 

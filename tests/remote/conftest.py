@@ -22,7 +22,7 @@ from kallglotfs.remote.transport import Transport
 from scripted import Scripted, scripted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from kallglotfs.model import Lease, Rendition
 
@@ -37,9 +37,13 @@ class Wired:
         self.key = "sk_test_good"
         self.known: dict[str, Recording] = {}
         reach = Reach(f"{api.origin}/v1")
+        self.transports = (
+            Transport("test", ApiGate(f"{api.origin}/v1", reach), proxy_credentials=True),
+            Transport("test", StorageGate(reach), proxy_credentials=False),
+        )
         self.session = ApiSession(
             f"{api.origin}/v1",
-            Transport("test", ApiGate(f"{api.origin}/v1", reach), proxy_credentials=True),
+            self.transports[0],
             ApiKey(lambda: Secret(self.key), self.clock),
             Budget(self.clock, 90),
             self.clock,
@@ -51,16 +55,22 @@ class Wired:
 
         self.broker = LeaseBroker(acquire, self.clock)
         self.service = KallglotService(self.api, self.broker.offer, self.known.get)
-        self.storage = Storage(
-            self.broker,
-            Transport("test", StorageGate(reach), proxy_credentials=False),
-            self.session,
-            self.clock,
-        )
+        self.storage = Storage(self.broker, self.transports[1], self.session, self.clock)
+
+    def close(self) -> None:
+        """Close what is kept open."""
+        for transport in self.transports:
+            transport.close()
 
     def deadline(self, seconds: float = 5) -> Deadline:
         """Return a deadline on the real clock."""
         return Deadline(self.clock, seconds)
+
+
+@pytest.fixture
+def wire() -> Callable[[Scripted, Scripted], Wired]:
+    """Wire the parts to an API and a storage that a test has made."""
+    return Wired
 
 
 @pytest.fixture

@@ -274,6 +274,14 @@ def test_a_name_with_an_address_inside_and_one_outside_leads_outside(
     made.network.caught.clear()
 
 
+def test_an_address_that_refuses_is_passed_by(public: tuple[World, MountedFolder]) -> None:
+    """A storage of several addresses is read as long as one of them answers."""
+    made, folder = public
+    made.network.names["several.example"] = [["93.184.216.98", "2606:4700::98", STORAGE, "93.184.216.99"]]
+    url = made.storage.origin.replace(STORAGE, "several.example") + "/x"
+    assert outcome(folder, made.place(url)) == "read"
+
+
 def test_a_name_that_is_given_another_address_gains_nothing(public: tuple[World, MountedFolder]) -> None:
     """DNS rebinding of the storage: public once, then this machine, on the same port."""
     made, folder = public
