@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 #: Seconds before the second try; doubled after each.
 FIRST_PAUSE = 0.2
-#: Seconds a pause grows to; an endless 5xx costs about eight API requests in 20 s.
-LONGEST_PAUSE = 4.0
+#: Seconds a pause grows to: what is mended is noticed within two seconds. An endless 5xx costs about fifteen
+#: API requests in 20 s, shared by all who wait for the same.
+LONGEST_PAUSE = 2.0
 
 
 class Backoff:
@@ -34,6 +35,7 @@ class Backoff:
         pause = max(asked or 0.0, self._pause * self._clock.jitter())
         if pause >= self._deadline.remaining():
             raise error
+        self._deadline.pause(pause, error)
         self._clock.sleep(pause)
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
 

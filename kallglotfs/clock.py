@@ -46,21 +46,38 @@ class Deadline:
         self._ends = clock.now() + seconds
         #: Seconds this work was told to wait by the service; they do not count as its own time.
         self.held = 0.0
+        #: What the work is trying again after: the better answer to who cannot wait for its end.
+        self.trouble: Exception | None = None
+        self._looked = clock.now()
 
     def remaining(self) -> float:
         """Return the seconds left, never below zero."""
         return max(0.0, self._ends - self._clock.now())
 
     def check(self) -> None:
-        """Raise `TimedOut` when no time is left."""
-        if self._clock.now() >= self._ends:
+        """Raise `TimedOut` when no time is left. Called by whoever works before each wait for bytes."""
+        self._looked = self._clock.now()
+        if self._looked >= self._ends:
             raise TimedOut(f"no answer within {self._seconds:g} s")
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the work looked at its time: for so long it has waited for one thing."""
+        return self._clock.now() - self._looked
+
+    def pause(self, seconds: float, trouble: Exception) -> None:
+        """Take note that the work is about to rest for `seconds` before it tries again."""
+        self._looked = self._clock.now() + seconds
+        self.trouble = trouble
 
     def hold(self, seconds: float) -> None:
         """Push the end out by `seconds`, which the service asked us to wait."""
+        self._looked = self._clock.now() + seconds
         self._ends += seconds
         self.held += seconds
 
     def restart(self) -> None:
         """Count anew from now: the work has made progress."""
-        self._ends = self._clock.now() + self._seconds
+        self.trouble = None
+        self._looked = self._clock.now()
+        self._ends = self._looked + self._seconds

@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 USER_AGENT = f"kallglotfs/{__version__}"
 #: Fetches that readers wait for, at one time; a stalled host keeps its readers' threads for `timeout`.
-DEMAND_THREADS = 64
+DEMAND_THREADS = 128
 #: Seconds the key check may take: a network that is down must not stop the mount.
 CHECK_TIMEOUT = 5.0
 

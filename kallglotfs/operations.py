@@ -13,11 +13,13 @@ import errno
 import functools
 import logging
 import os
+import re
 import stat
 from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar
 
 from kallglotfs import errors
 from kallglotfs.patience import Patience
+from kallglotfs.repeats import Repeats
 from kallglotfs.vfs.naming import inode_of
 
 if TYPE_CHECKING:
@@ -61,6 +63,9 @@ QUIET = (
     errors.Interrupted,
 )
 
+#: What differs in the messages of one and the same failure: the recording and the service's request.
+_PARTICULARS = re.compile(r"\brec_[A-Za-z0-9]+|\(request [^)]*\)")
+
 #: Bytes `statfs` counts in.
 FRAGMENT = 4096
 #: Longest name the kernel may pass on.
@@ -84,20 +89,9 @@ def _callback(
         except OSError:
             raise
         except Exception as error:  # noqa: BLE001 - the last line of defence
-            raise _os_error(error, method.__name__, path) from None
+            raise self.os_error(error, method.__name__, path) from None
 
     return guarded
-
-
-def _os_error(error: Exception, what: str, path: str) -> OSError:
-    if isinstance(error, errors.KallglotError):
-        number = errno_of(error)
-        level = logging.DEBUG if isinstance(error, QUIET) else logging.WARNING
-        log.log(level, "%s %r: %s: %s", what, path, errno.errorcode[number], error)
-    else:
-        number = errno.EIO
-        log.error("%s %r: unexpected failure", what, path, exc_info=error)
-    return OSError(number, os.strerror(number))
 
 
 class Operations:
@@ -136,6 +130,7 @@ class Operations:
         self._gid = gid
         self._umask = umask
         self._on_init = on_init
+        self._repeats = Repeats(clock)
 
     def init_with_config(self, conn: Any, _config: Any) -> None:
         """Take note that the kernel is connected."""
@@ -203,6 +198,26 @@ class Operations:
     chmod = chown = truncate = utimens = write = create = fallocate = _refuse
     setxattr = removexattr = _refuse
 
+    def os_error(self, error: Exception, what: str, path: str) -> OSError:
+        """Return what the kernel is told of a failure, and log it: at length once, then for who debugs.
+
+        Args:
+            error: what happened.
+            what: the call.
+            path: of which file.
+        """
+        if not isinstance(error, errors.KallglotError):
+            log.error("%s %r: unexpected failure", what, path, exc_info=error)
+            return OSError(errno.EIO, os.strerror(errno.EIO))
+        number = errno_of(error)
+        level, tail = logging.DEBUG, ""
+        if not isinstance(error, QUIET):
+            untold = self._repeats.since_told((number, _PARTICULARS.sub("", str(error))))
+            level = logging.DEBUG if untold is None else logging.WARNING
+            tail = f" ({untold} more like it since this was last told)" if untold else ""
+        log.log(level, "%s %r: %s: %s%s", what, path, errno.errorcode[number], error, tail)
+        return OSError(number, os.strerror(number))
+
     def _entries(self, path: str, names: Iterator[str]) -> Iterator[tuple[str, dict[str, int], int]]:
         folder = path.rstrip("/")
         parent = folder.rpartition("/")[0] or "/"
@@ -214,7 +229,7 @@ class Operations:
             for name in names:
                 yield name, {"st_mode": kind, "st_ino": inode_of(f"{folder}/{name}")}, 0
         except errors.KallglotError as error:
-            raise _os_error(error, "readdir", path) from None
+            raise self.os_error(error, "readdir", path) from None
 
     def _stat(self, attrs: Attrs) -> dict[str, int]:
         mode = stat.S_IFDIR | 0o555 if attrs.is_directory else stat.S_IFREG | 0o444

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from kallglotfs.errors import Interrupted, TimedOut
+from kallglotfs.errors import Interrupted, KallglotError, TimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,10 @@ T = TypeVar("T")
 TURN = 0.2
 #: Seconds the work may be late, so that its own, better error is the one that is told.
 GRACE = 0.5
+
+
+class Stalled(Exception):
+    """The work one waits for makes no progress; another try may."""
 
 
 class Executor(Protocol):
@@ -50,15 +54,17 @@ class Patience:
         self._interrupted = interrupted
         self._ends = clock.now() + timeout + GRACE
 
-    def wait(self, future: Future[T], deadline: Deadline) -> T:
+    def wait(self, future: Future[T], deadline: Deadline, stalled: Callable[[], bool] = lambda: False) -> T:
         """Return what `future` brings.
 
         Args:
             future: the answer to wait for.
             deadline: the work's own deadline; what it is held up by the rate limit, we wait longer.
+            stalled: asked now and then whether it is time to look for the answer elsewhere.
 
         Raises:
             TimedOut: no answer in time.
+            Stalled: as `stalled` says.
             Interrupted: nobody wants the answer any more.
             KallglotError: whatever the work raised.
         """
@@ -66,11 +72,16 @@ class Patience:
         while not future.done():
             left = self._ends + (deadline.held - held) - self._clock.now()
             if left <= 0:
+                if isinstance(deadline.trouble, KallglotError):
+                    raise deadline.trouble.with_traceback(None)
                 raise TimedOut(f"no answer within {self._timeout:g} s")
             try:
                 future.result(min(left, TURN))
             except FutureTimeout:
                 if not future.done() and self._interrupted():
                     raise Interrupted("the caller is gone") from None
+                if not future.done() and stalled():
+                    self._ends += deadline.held - held
+                    raise Stalled from None
         self._ends += deadline.held - held
         return future.result()

@@ -118,3 +118,6 @@ class FakeStorage:
             break_after=self.breaks.pop(0) if self.breaks else None,
             gate=self.gate,
         )
+
+    def is_metered(self, rendition: Rendition) -> bool:
+        return self.metered

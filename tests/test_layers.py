@@ -10,7 +10,7 @@ import pytest
 import kallglotfs
 
 ROOT = Path(kallglotfs.__file__).parent
-GROUND = {"errors", "model", "clock", "backoff", "patience", "single_flight", ""}
+GROUND = {"errors", "model", "clock", "backoff", "patience", "single_flight", "refusals", "repeats", ""}
 #: What each part may import besides itself and the ground floor.
 ALLOWED = {
     "vfs": {"catalog", "content"},
