@@ -220,6 +220,7 @@ class Mount:
             clock,
             settings.timeout,
             self._session.interrupted,
+            self._session.caller,
             uid=os.getuid() if settings.uid is None else settings.uid,
             gid=os.getgid() if settings.gid is None else settings.gid,
             umask=settings.umask,

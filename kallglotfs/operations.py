@@ -18,6 +18,7 @@ import stat
 from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar
 
 from kallglotfs import errors
+from kallglotfs.call_time import CallTime, Step
 from kallglotfs.patience import Patience
 from kallglotfs.repeats import Repeats
 from kallglotfs.vfs.naming import inode_of
@@ -102,6 +103,7 @@ class Operations:
         clock: what tells the time.
         timeout: seconds one call may take.
         interrupted: tells, on a callback's thread, whether its caller is gone.
+        caller: returns, on a callback's thread, the thread that waits for it; 0 if that cannot be told.
         uid: owner shown.
         gid: group shown.
         umask: permission bits taken away.
@@ -117,6 +119,7 @@ class Operations:
         clock: Clock,
         timeout: float,
         interrupted: Callable[[], bool],
+        caller: Callable[[], int],
         uid: int,
         gid: int,
         umask: int,
@@ -126,6 +129,8 @@ class Operations:
         self._clock = clock
         self._timeout = timeout
         self._interrupted = interrupted
+        self._caller = caller
+        self._times = CallTime(clock)
         self._uid = uid
         self._gid = gid
         self._umask = umask
@@ -139,7 +144,11 @@ class Operations:
     @_callback
     def getattr(self, path: str, _handle: int | None = None) -> dict[str, int]:
         """Answer `stat`."""
-        return self._stat(self._filesystem.attributes(path, self._patience()))
+        thread = self._caller()
+        patience = self._patience(self._times.before(thread, Step.STALE))
+        attrs = self._filesystem.attributes(path, patience)
+        self._times.note(thread, Step.LOOK_UP, patience.spent)
+        return self._stat(attrs)
 
     @_callback
     def readdir(self, path: str, _handle: int) -> Iterator[tuple[str, dict[str, int], int]]:
@@ -151,7 +160,13 @@ class Operations:
         """Answer `open`."""
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND):
             raise errors.ReadOnly("the mount is read-only")
-        return self._filesystem.open(path, self._patience())
+        thread = self._caller()
+        patience = self._patience(self._times.before(thread, Step.LOOK_UP))
+        try:
+            return self._filesystem.open(path, patience)
+        except errors.ContentChanged:
+            self._times.note(thread, Step.STALE, patience.spent)
+            raise
 
     @_callback
     def read(self, _path: str, size: int, offset: int, handle: int) -> list[Piece]:
@@ -248,5 +263,5 @@ class Operations:
             "st_ctime": moment,
         }
 
-    def _patience(self) -> Patience:
-        return Patience(self._clock, self._timeout, self._interrupted)
+    def _patience(self, spent: float = 0.0) -> Patience:
+        return Patience(self._clock, self._timeout, self._interrupted, spent)

@@ -46,13 +46,21 @@ class Patience:
         clock: what tells the time.
         timeout: seconds the whole call may take, waits for the rate limit not counted.
         interrupted: tells whether the caller is gone.
+        spent: seconds of `timeout` that the same call has taken before.
     """
 
-    def __init__(self, clock: Clock, timeout: float, interrupted: Callable[[], bool]) -> None:
+    def __init__(
+        self, clock: Clock, timeout: float, interrupted: Callable[[], bool], spent: float = 0.0
+    ) -> None:
         self._clock = clock
         self._timeout = timeout
         self._interrupted = interrupted
-        self._ends = clock.now() + timeout + GRACE
+        self._ends = clock.now() + max(0.0, timeout - spent) + GRACE
+
+    @property
+    def spent(self) -> float:
+        """Seconds of `timeout` that the call has taken so far."""
+        return self._timeout + GRACE - (self._ends - self._clock.now())
 
     def wait(self, future: Future[T], deadline: Deadline, stalled: Callable[[], bool] = lambda: False) -> T:
         """Return what `future` brings.

@@ -35,6 +35,7 @@ def operations(filesystem: object, umask: int = 0) -> Operations:
         Clock(),
         1.0,
         lambda: False,
+        lambda: 7,
         uid=7,
         gid=8,
         umask=umask,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from cachetools import LRUCache, TTLCache
 
 from kallglotfs.clock import Deadline
-from kallglotfs.errors import NoSuchFormat, NotFound, SystemFault
+from kallglotfs.errors import KeyRefused, NoSuchFormat, NotFound, NotPermitted, SystemFault
 from kallglotfs.model import Recording, Rendition, RenditionFacts, Status
 from kallglotfs.refusals import Refusals
 
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 UNKNOWN_FOR, UNKNOWN_AT_MOST = 1.5, 60.0
 #: The same for a rendition that the storage has not got.
 MISSING_FOR, MISSING_AT_MOST = 1.5, 30.0
+#: The same for one that the service refuses to show us: scope, account, credits.
+FORBIDDEN_FOR, FORBIDDEN_AT_MOST = 1.5, 30.0
 #: Seconds a recording in processing is taken to be still so.
 PROCESSING_FOR = 5.0
 #: Recordings kept in memory although the store could not take them.
@@ -106,6 +108,9 @@ class Catalog:
         self._lock = threading.Lock()
         self._unknown: Refusals[str] = Refusals(clock, UNKNOWN_FOR, UNKNOWN_AT_MOST, MOST_UNKNOWN)
         self._missing: Refusals[str] = Refusals(clock, MISSING_FOR, MISSING_AT_MOST, MOST_UNKNOWN)
+        self._forbidden: Refusals[NotPermitted] = Refusals(
+            clock, FORBIDDEN_FOR, FORBIDDEN_AT_MOST, MOST_UNKNOWN
+        )
         self._over: LRUCache[str, None] = LRUCache(MOST_RECENT)
         #: Answers that could not be written (a full disk) are not asked for again at every call.
         self._recent: LRUCache[str, Recording] = LRUCache(MOST_RECENT)
@@ -205,10 +210,19 @@ class Catalog:
         reason = self._unknown.get(key) or self._missing.get(rendition)
         if reason is not None:
             raise NotFound(reason)
+        forbidden = self._forbidden.get(key)
+        if forbidden is not None:
+            raise forbidden.with_traceback(None)
         deadline = Deadline(self._clock, self._timeout)
         future = self._executor.submit(lambda: self._lookup.look_up(rendition, deadline))
         try:
             recording = patience.wait(future, deadline)
+        except KeyRefused:
+            # That is not about this recording, and it is known elsewhere when to ask again.
+            raise
+        except NotPermitted as error:
+            self._forbidden.add(key, error)
+            raise
         except NoSuchFormat as error:
             self._missing.add(rendition, str(error))
             raise
@@ -221,6 +235,7 @@ class Catalog:
             self._gone(key)
             raise
         self._unknown.clear(key)
+        self._forbidden.clear(key)
         self._write(lambda: self._store.save([recording]), lambda: self._recent.update({key: recording}))
         if recording.status is Status.PROCESSING:
             with self._lock:
