@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kallglotfs.errors import ServiceFault
+from kallglotfs.errors import KallglotError, ServiceFault
 
 if TYPE_CHECKING:
     from kallglotfs.clock import Clock, Deadline
@@ -29,7 +29,7 @@ class Backoff:
         self._deadline = deadline
         self._pause = FIRST_PAUSE
 
-    def wait(self, error: Exception) -> None:
+    def wait(self, error: KallglotError) -> None:
         """Pause before the next try, or raise `error` when there is no time for one."""
         asked = error.pause if isinstance(error, ServiceFault) else None
         pause = max(asked or 0.0, self._pause * self._clock.jitter())

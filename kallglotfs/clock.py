@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 
-from kallglotfs.errors import TimedOut
+from kallglotfs.errors import KallglotError, TimedOut
 
 
 class Clock:
@@ -47,7 +47,7 @@ class Deadline:
         #: Seconds this work was told to wait by the service; they do not count as its own time.
         self.held = 0.0
         #: What the work is trying again after: the better answer to who cannot wait for its end.
-        self.trouble: Exception | None = None
+        self.trouble: KallglotError | None = None
         self._looked = clock.now()
 
     def remaining(self) -> float:
@@ -65,10 +65,14 @@ class Deadline:
         """Seconds since the work looked at its time: for so long it has waited for one thing."""
         return self._clock.now() - self._looked
 
-    def pause(self, seconds: float, trouble: Exception) -> None:
+    def pause(self, seconds: float, trouble: KallglotError) -> None:
         """Take note that the work is about to rest for `seconds` before it tries again."""
         self._looked = self._clock.now() + seconds
         self.trouble = trouble
+
+    def reason(self, error: TimedOut) -> KallglotError:
+        """Return why the time is over: what the work was trying again after, if anything, else `error`."""
+        return error if self.trouble is None else self.trouble.with_traceback(None)
 
     def hold(self, seconds: float) -> None:
         """Push the end out by `seconds`, which the service asked us to wait."""

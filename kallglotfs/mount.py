@@ -216,7 +216,7 @@ class Mount:
         walk = Walk(tree, catalog, blocks, self._remote.budget.spare, clock.now, depth)
         reader = Reader(blocks, clock, settings.streams, settings.memory_cache // 2)
         return Operations(
-            FileSystem(tree, blocks, reader, catalog, walk),
+            FileSystem(tree, blocks, reader, catalog, walk, clock),
             clock,
             settings.timeout,
             self._session.interrupted,

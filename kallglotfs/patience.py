@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from kallglotfs.errors import Interrupted, KallglotError, TimedOut
+from kallglotfs.errors import Interrupted, TimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,9 +80,7 @@ class Patience:
         while not future.done():
             left = self._ends + (deadline.held - held) - self._clock.now()
             if left <= 0:
-                if isinstance(deadline.trouble, KallglotError):
-                    raise deadline.trouble.with_traceback(None)
-                raise TimedOut(f"no answer within {self._timeout:g} s")
+                raise deadline.reason(TimedOut(f"no answer within {self._timeout:g} s"))
             try:
                 future.result(min(left, TURN))
             except FutureTimeout:

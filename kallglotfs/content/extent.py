@@ -21,7 +21,7 @@ from kallglotfs.backoff import Backoff
 from kallglotfs.clock import Clock, Deadline
 from kallglotfs.content.arena import BLOCK, Block
 from kallglotfs.content.ranges import block_count, block_range
-from kallglotfs.errors import BadResponse, ContentChanged, KallglotError, ServiceFault
+from kallglotfs.errors import BadResponse, ContentChanged, KallglotError, RateLimited, ServiceFault, TimedOut
 from kallglotfs.model import Rendition, RenditionFacts, Validator
 
 if TYPE_CHECKING:
@@ -173,6 +173,10 @@ class Extent:
         try:
             if not self._cancelled:
                 self._fetch()
+        except RateLimited as problem:
+            error = problem
+        except TimedOut as problem:
+            error = self.deadline.reason(problem)
         except KallglotError as problem:
             error = problem
         except BaseException as problem:

@@ -248,19 +248,19 @@ def test_a_sender_that_is_slow_to_begin_is_asked_ever_more_rarely(
 def test_who_joins_a_fetch_late_does_not_fail_with_it(rig: Callable[..., Rig]) -> None:
     """The fetch had less time left than the reader: another one is started, once."""
     gate = threading.Event()
-    made = rig(FakeStorage(content_of(4_000_000)), timeout=1.5)
+    made = rig(FakeStorage(content_of(4_000_000)), timeout=2)
     content, late = made.open(), made.open()
     made.storage.gate = gate
     opened = len(made.storage.opened)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(made.read, content, 2_000_000, 10)
         assert wait_until(lambda: len(made.storage.opened) == opened + 1)
-        time.sleep(1.0)  # a second of the first reader's time
+        time.sleep(0.5)  # of the first reader's time
         made.storage.gate = None
         second = pool.submit(made.read, late, 2_000_000, 10)
         with pytest.raises(TimedOut):
-            first.result(3)
-        assert second.result(3) == made.storage.content[2_000_000:2_000_010]
+            first.result(5)
+        assert second.result(5) == made.storage.content[2_000_000:2_000_010]
     assert len(made.storage.opened) == opened + 2
     gate.set()
 
