@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 
 #: Seconds an unknown id stays unknown without asking again, at first and when it is asked for over and over:
 #: a 404 may be a fault that is soon over, but a program that looks every second must not cost the budget.
-UNKNOWN_FOR, UNKNOWN_AT_MOST = 1.5, 60.0
+UNKNOWN_FOR, UNKNOWN_AT_MOST = 1.0, 60.0
 #: The same for a rendition that the storage has not got.
-MISSING_FOR, MISSING_AT_MOST = 1.5, 30.0
+MISSING_FOR, MISSING_AT_MOST = 1.0, 30.0
 #: The same for one that the service refuses to show us: scope, account, credits.
-FORBIDDEN_FOR, FORBIDDEN_AT_MOST = 1.5, 30.0
+FORBIDDEN_FOR, FORBIDDEN_AT_MOST = 1.0, 30.0
 #: Seconds a recording in processing is taken to be still so.
 PROCESSING_FOR = 5.0
 #: Recordings kept in memory although the store could not take them.

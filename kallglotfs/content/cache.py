@@ -128,7 +128,7 @@ class BlockCache:
                 limit *= 2
             except (TimedOut, ServiceFault, Unreachable) as error:
                 self._abandon(extent, extent.contact)
-                if not (again and joined and _is_anothers(error, extent.contact)):
+                if not (again and joined and self._is_anothers(error, extent, extent.contact)):
                     raise
                 again = False
 
@@ -197,7 +197,7 @@ class BlockCache:
                 limit *= 2
             except (TimedOut, ServiceFault, Unreachable) as error:
                 self._abandon(extent, ticket.future)
-                if not (again and ticket.joined and _is_anothers(error, ticket.future)):
+                if not (again and ticket.joined and self._is_anothers(error, extent, ticket.future)):
                     raise
                 again = False
             assert extent.validator is not None
@@ -341,6 +341,13 @@ class BlockCache:
 
         return tell
 
+    def _is_anothers(
+        self, error: KallglotError, extent: Extent, future: Future[Block] | Future[RenditionFacts]
+    ) -> bool:
+        """Tell whether it is the fetch that failed, not our patience, and another one costs no budget."""
+        spent = isinstance(error, RateLimited) or self._source.is_metered(extent.rendition)
+        return future.done() and not spent
+
     def _has_start(self, rendition: Rendition, validator: Validator) -> bool:
         return not validator.size or (rendition, validator, 0) in self._blocks
 
@@ -378,8 +385,3 @@ class BlockCache:
         with self.condition:
             if not future.done():
                 extent.cancel()
-
-
-def _is_anothers(error: KallglotError, future: Future[Block] | Future[RenditionFacts]) -> bool:
-    """Tell whether it is the fetch that failed, not our time that is over: another fetch may go well."""
-    return future.done() and not isinstance(error, RateLimited)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from kallglotfs.patience import Patience
 
 #: Seconds a failure answers for its blocks, whoever reads them. Linux reads a page whose read-ahead failed
-#: once more before it tells the program, and lets the readers of one page read it one after the other: without
-#: this, one `read` takes `timeout` twice, and the last of eight readers waits for eight of them.
+#: once more before it tells the program, and lets the readers of one page read it one after the other:
+#: without this, one `read` takes `timeout` twice, and the last of eight readers waits for eight of them.
 ECHO = 0.5
 
 

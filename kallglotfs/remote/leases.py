@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 MOST = 10_000
 #: Seconds a rendition whose fresh lease was refused is not renewed again, at first and at most. One that
 #: stays refused so costs two API requests at once and in the end one every half minute, whoever tries.
-REFUSED_FOR, REFUSED_AT_MOST = 1.5, 30.0
+REFUSED_FOR, REFUSED_AT_MOST = 1.0, 30.0
 
 
 class LeaseBroker:

@@ -248,14 +248,14 @@ def test_a_sender_that_is_slow_to_begin_is_asked_ever_more_rarely(
 def test_who_joins_a_fetch_late_does_not_fail_with_it(rig: Callable[..., Rig]) -> None:
     """The fetch had less time left than the reader: another one is started, once."""
     gate = threading.Event()
-    made = rig(FakeStorage(content_of(4_000_000)), timeout=2)
+    made = rig(FakeStorage(content_of(4_000_000)), timeout=1.5)
     content, late = made.open(), made.open()
     made.storage.gate = gate
     opened = len(made.storage.opened)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(made.read, content, 2_000_000, 10)
         assert wait_until(lambda: len(made.storage.opened) == opened + 1)
-        time.sleep(0.5)  # of the first reader's time
+        time.sleep(0.3)  # of the first reader's time
         made.storage.gate = None
         second = pool.submit(made.read, late, 2_000_000, 10)
         with pytest.raises(TimedOut):

@@ -15,7 +15,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -28,6 +28,8 @@ from kallglotfs.demo.server import DemoServer
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+T = TypeVar("T")
 
 #: `timeout` of the mounts, and what a call may take beyond it.
 TIMEOUT, GRACE = 3.0, 1.0
@@ -207,11 +209,13 @@ class Outcome:
         error: the errno it ended with, None if it read to the end.
         wrong: whether a byte was not what it should be.
         longest: seconds its longest call took.
+        slowest: which call that was.
     """
 
     error: int | None = None
     wrong: bool = False
     longest: float = 0.0
+    slowest: str = ""
 
 
 @dataclass
@@ -231,22 +235,24 @@ def read(path: Path, expected: bytes, descriptor: int | None = None) -> Outcome:
     """Read a file to its end as `cp` does, with a clock on every call."""
     found = Outcome()
 
-    def timed(call: Callable[[], object]) -> object:
+    def timed(name: str, call: Callable[[], T]) -> T:
         began = time.monotonic()
         try:
             return call()
         finally:
-            found.longest = max(found.longest, time.monotonic() - began)
+            took = time.monotonic() - began
+            if took > found.longest:
+                found.longest, found.slowest = took, name
 
     own = None
     try:
         if descriptor is None:
-            descriptor = own = timed(lambda: os.open(path, os.O_RDONLY))  # type: ignore[assignment]
+            descriptor = own = timed("open", lambda: os.open(path, os.O_RDONLY))
         assert descriptor is not None
         at = 0
-        while piece := timed(lambda at=at: os.pread(descriptor, 131_072, at)):
-            found.wrong |= expected[at : at + len(piece)] != piece  # type: ignore[arg-type]
-            at += len(piece)  # type: ignore[arg-type]
+        while piece := timed(f"read at {at}", lambda at=at: os.pread(descriptor, 131_072, at)):
+            found.wrong |= expected[at : at + len(piece)] != piece
+            at += len(piece)
         found.wrong |= at != len(expected)
     except OSError as error:
         found.error = error.errno
