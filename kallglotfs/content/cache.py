@@ -110,7 +110,7 @@ class BlockCache:
         Raises:
             KallglotError: as the source says.
         """
-        limit, again = SILENT, True
+        limit, first = SILENT, None
         while True:
             with self.condition:
                 facts = self._known(rendition)
@@ -128,9 +128,11 @@ class BlockCache:
                 limit *= 2
             except (TimedOut, ServiceFault, Unreachable) as error:
                 self._abandon(extent, extent.contact)
-                if not (again and joined and self._is_anothers(error, extent, extent.contact)):
+                if first is not None:
+                    raise first from None
+                if not (joined and self._is_anothers(error, extent, extent.contact)):
                     raise
-                again = False
+                first = error.with_traceback(None)
 
     def bring(self, rendition: Rendition) -> Future[RenditionFacts] | None:
         """Start finding out what version the storage has, and fetch its beginning; does not wait.
@@ -188,7 +190,7 @@ class BlockCache:
         Raises:
             KallglotError: as the source says; TimedOut, Interrupted as `patience` says.
         """
-        limit, again = SILENT, True
+        limit, first = SILENT, None
         while True:
             extent = ticket.extent
             try:
@@ -197,9 +199,11 @@ class BlockCache:
                 limit *= 2
             except (TimedOut, ServiceFault, Unreachable) as error:
                 self._abandon(extent, ticket.future)
-                if not (again and ticket.joined and self._is_anothers(error, extent, ticket.future)):
+                if first is not None:
+                    raise first from None
+                if not (ticket.joined and self._is_anothers(error, extent, ticket.future)):
                     raise
-                again = False
+                first = error.with_traceback(None)
             assert extent.validator is not None
             with self.condition:
                 answer = self._ask(extent.rendition, extent.validator, ticket.index, FIRST_RUN)
