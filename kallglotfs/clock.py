@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 
-from kallglotfs.errors import TimedOut
+from kallglotfs.errors import KallglotError, TimedOut
 
 
 class Clock:
@@ -67,18 +67,37 @@ class Deadline:
         self._called_off = False
         #: Seconds this work was told to wait by the service; they do not count as its own time.
         self.held = 0.0
+        #: What the work is trying again after: the better answer to who cannot wait for its end.
+        self.trouble: KallglotError | None = None
+        self._looked = clock.now()
 
     def remaining(self) -> float:
         """Return the seconds left, never below zero."""
         return max(0.0, self._ends - self._clock.now())
 
     def check(self) -> None:
-        """Raise `TimedOut` when no time is left."""
-        if self._clock.now() >= self._ends:
+        """Raise `TimedOut` when no time is left. Called by whoever works before each wait for bytes."""
+        self._looked = self._clock.now()
+        if self._looked >= self._ends:
             raise TimedOut(f"no answer within {self._seconds:g} s")
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the work looked at its time: for so long it has waited for one thing."""
+        return self._clock.now() - self._looked
+
+    def pause(self, seconds: float, trouble: KallglotError) -> None:
+        """Take note that the work is about to rest for `seconds` before it tries again."""
+        self._looked = self._clock.now() + seconds
+        self.trouble = trouble
+
+    def reason(self, error: TimedOut) -> KallglotError:
+        """Return why the time is over: what the work was trying again after, if anything, else `error`."""
+        return error if self.trouble is None else self.trouble.with_traceback(None)
 
     def hold(self, seconds: float) -> None:
         """Push the end out by `seconds`, which the service asked us to wait."""
+        self._looked = self._clock.now() + seconds
         self._ends += seconds
         self.held += seconds
 
@@ -89,5 +108,7 @@ class Deadline:
 
     def restart(self) -> None:
         """Count anew from now: the work has made progress."""
+        self.trouble = None
+        self._looked = self._clock.now()
         if not self._called_off:
-            self._ends = self._clock.now() + self._seconds
+            self._ends = self._looked + self._seconds

@@ -147,6 +147,11 @@ class Session:
         """Whether `stop` was called."""
         return self._closing
 
+    def caller(self) -> int:
+        """Return, on a callback's thread, the thread that waits for it; 0 in a PID namespace of others."""
+        _uid, _gid, pid = self._binding.fuse_get_context()
+        return int(pid)
+
     def connected(self, conn: Any) -> None:
         """Take the connection over; called by the `init` callback."""
         self._handle = self._library.fuse_get_context().contents.fuse
@@ -221,7 +226,7 @@ class Session:
 
     def _nudge(self) -> None:
         """End libfuse's loop: it looks at its exit flag only when a signal interrupts its sleep."""
-        # Not at the same time as `drop_pages`, which may be waiting for the kernel: then the next nudge does it.
+        # Not at the same time as `drop_pages`, which may wait for the kernel: then the next nudge does it.
         if self._dropping.acquire(timeout=NUDGE):
             try:
                 self._library.fuse_exit(ctypes.c_void_p(self._handle))

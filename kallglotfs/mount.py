@@ -55,7 +55,7 @@ log = logging.getLogger(__name__)
 
 USER_AGENT = f"kallglotfs/{__version__}"
 #: Fetches that readers wait for, at one time; a stalled host keeps its readers' threads for `timeout`.
-DEMAND_THREADS = 64
+DEMAND_THREADS = 128
 #: Seconds the key check may take: a network that is down must not stop the mount.
 CHECK_TIMEOUT = 5.0
 
@@ -259,12 +259,13 @@ class Mount:
         depth = max(1, min(DEPTH, settings.memory_cache // 4 // (SMALL_FILE * BLOCK)))
         walk = Walk(tree, catalog, blocks, self._remote.budget.spare, clock.now, depth)
         reader = Reader(blocks, clock, settings.streams, settings.memory_cache // 2)
-        filesystem = FileSystem(tree, blocks, reader, catalog, walk)
+        filesystem = FileSystem(tree, blocks, reader, catalog, walk, clock)
         return Operations(
             filesystem,
             clock,
             settings.timeout,
             self._session.interrupted,
+            self._session.caller,
             uid=os.getuid() if settings.uid is None else settings.uid,
             gid=os.getgid() if settings.gid is None else settings.gid,
             umask=settings.umask,

@@ -13,11 +13,14 @@ import errno
 import functools
 import logging
 import os
+import re
 import stat
 from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar
 
 from kallglotfs import errors
+from kallglotfs.call_time import CallTime, Step
 from kallglotfs.patience import Patience
+from kallglotfs.repeats import Repeats
 from kallglotfs.vfs.naming import inode_of
 
 if TYPE_CHECKING:
@@ -61,6 +64,9 @@ QUIET = (
     errors.Interrupted,
 )
 
+#: What differs in the messages of one and the same failure: the recording and the service's request.
+_PARTICULARS = re.compile(r"\brec_[A-Za-z0-9]+|\(request [^)]*\)")
+
 #: Bytes `statfs` counts in.
 FRAGMENT = 4096
 #: Longest name the kernel may pass on.
@@ -84,20 +90,9 @@ def _callback(
         except OSError:
             raise
         except Exception as error:  # noqa: BLE001 - the last line of defence
-            raise _os_error(error, method.__name__, path) from None
+            raise self.os_error(error, method.__name__, path) from None
 
     return guarded
-
-
-def _os_error(error: Exception, what: str, path: str) -> OSError:
-    if isinstance(error, errors.KallglotError):
-        number = errno_of(error)
-        level = logging.DEBUG if isinstance(error, QUIET) else logging.WARNING
-        log.log(level, "%s %r: %s: %s", what, path, errno.errorcode[number], error)
-    else:
-        number = errno.EIO
-        log.error("%s %r: unexpected failure", what, path, exc_info=error)
-    return OSError(number, os.strerror(number))
 
 
 class Operations:
@@ -108,6 +103,7 @@ class Operations:
         clock: what tells the time.
         timeout: seconds one call may take.
         interrupted: tells, on a callback's thread, whether its caller is gone.
+        caller: returns, on a callback's thread, the thread that waits for it; 0 if that cannot be told.
         uid: owner shown.
         gid: group shown.
         umask: permission bits taken away.
@@ -123,6 +119,7 @@ class Operations:
         clock: Clock,
         timeout: float,
         interrupted: Callable[[], bool],
+        caller: Callable[[], int],
         uid: int,
         gid: int,
         umask: int,
@@ -132,10 +129,13 @@ class Operations:
         self._clock = clock
         self._timeout = timeout
         self._interrupted = interrupted
+        self._caller = caller
+        self._times = CallTime(clock)
         self._uid = uid
         self._gid = gid
         self._umask = umask
         self._on_init = on_init
+        self._repeats = Repeats(clock)
 
     def init_with_config(self, conn: Any, _config: Any) -> None:
         """Take note that the kernel is connected."""
@@ -144,13 +144,17 @@ class Operations:
     @_callback
     def getattr(self, path: str, handle: int | None = None) -> dict[str, int]:
         """Answer `stat`, and the kernel's own question when it reads from its pages."""
+        thread = self._caller()
+        patience = self._patience(self._times.before(thread, Step.STALE))
         try:
-            return self._stat(self._filesystem.attributes(path, self._patience()))
+            attrs = self._filesystem.attributes(path, patience)
         except errors.NotFound:
             # What a read is told becomes of this: a recording that is gone is ESTALE there.
             if handle:
                 self._filesystem.check(handle)
             raise
+        self._times.note(thread, Step.LOOK_UP, patience.spent)
+        return self._stat(attrs)
 
     @_callback
     def readdir(self, path: str, _handle: int) -> Iterator[tuple[str, dict[str, int], int]]:
@@ -162,7 +166,13 @@ class Operations:
         """Answer `open`."""
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND):
             raise errors.ReadOnly("the mount is read-only")
-        return self._filesystem.open(path, self._patience())
+        thread = self._caller()
+        patience = self._patience(self._times.before(thread, Step.LOOK_UP))
+        try:
+            return self._filesystem.open(path, patience)
+        except errors.ContentChanged:
+            self._times.note(thread, Step.STALE, patience.spent)
+            raise
 
     @_callback
     def read(self, _path: str, size: int, offset: int, handle: int) -> list[Piece]:
@@ -209,6 +219,26 @@ class Operations:
     chmod = chown = truncate = utimens = write = create = fallocate = _refuse
     setxattr = removexattr = _refuse
 
+    def os_error(self, error: Exception, what: str, path: str) -> OSError:
+        """Return what the kernel is told of a failure, and log it: at length once, then for who debugs.
+
+        Args:
+            error: what happened.
+            what: the call.
+            path: of which file.
+        """
+        if not isinstance(error, errors.KallglotError):
+            log.error("%s %r: unexpected failure", what, path, exc_info=error)
+            return OSError(errno.EIO, os.strerror(errno.EIO))
+        number = errno_of(error)
+        level, tail = logging.DEBUG, ""
+        if not isinstance(error, QUIET):
+            untold = self._repeats.since_told((number, _PARTICULARS.sub("", str(error))))
+            level = logging.DEBUG if untold is None else logging.WARNING
+            tail = f" ({untold} more like it since this was last told)" if untold else ""
+        log.log(level, "%s %r: %s: %s%s", what, path, errno.errorcode[number], error, tail)
+        return OSError(number, os.strerror(number))
+
     def _entries(self, path: str, names: Iterator[str]) -> Iterator[tuple[str, dict[str, int], int]]:
         folder = path.rstrip("/")
         parent = folder.rpartition("/")[0] or "/"
@@ -220,7 +250,7 @@ class Operations:
             for name in names:
                 yield name, {"st_mode": kind, "st_ino": inode_of(f"{folder}/{name}")}, 0
         except errors.KallglotError as error:
-            raise _os_error(error, "readdir", path) from None
+            raise self.os_error(error, "readdir", path) from None
 
     def _stat(self, attrs: Attrs) -> dict[str, int]:
         mode = stat.S_IFDIR | 0o555 if attrs.is_directory else stat.S_IFREG | 0o444
@@ -239,5 +269,5 @@ class Operations:
             "st_ctime": moment,
         }
 
-    def _patience(self) -> Patience:
-        return Patience(self._clock, self._timeout, self._interrupted)
+    def _patience(self, spent: float = 0.0) -> Patience:
+        return Patience(self._clock, self._timeout, self._interrupted, spent)

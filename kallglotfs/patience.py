@@ -28,6 +28,10 @@ TURN = 0.2
 GRACE = 0.5
 
 
+class Stalled(Exception):
+    """The work one waits for makes no progress; another try may."""
+
+
 class Executor(Protocol):
     """Runs work on another thread."""
 
@@ -42,23 +46,33 @@ class Patience:
         clock: what tells the time.
         timeout: seconds the whole call may take, waits for the rate limit not counted.
         interrupted: tells whether the caller is gone.
+        spent: seconds of `timeout` that the same call has taken before.
     """
 
-    def __init__(self, clock: Clock, timeout: float, interrupted: Callable[[], bool]) -> None:
+    def __init__(
+        self, clock: Clock, timeout: float, interrupted: Callable[[], bool], spent: float = 0.0
+    ) -> None:
         self._clock = clock
         self._timeout = timeout
         self._interrupted = interrupted
-        self._ends = clock.now() + timeout + GRACE
+        self._ends = clock.now() + max(0.0, timeout - spent) + GRACE
 
-    def wait(self, future: Future[T], deadline: Deadline) -> T:
+    @property
+    def spent(self) -> float:
+        """Seconds of `timeout` that the call has taken so far."""
+        return self._timeout + GRACE - (self._ends - self._clock.now())
+
+    def wait(self, future: Future[T], deadline: Deadline, stalled: Callable[[], bool] = lambda: False) -> T:
         """Return what `future` brings.
 
         Args:
             future: the answer to wait for.
             deadline: the work's own deadline; what it is held up by the rate limit, we wait longer.
+            stalled: asked now and then whether it is time to look for the answer elsewhere.
 
         Raises:
             TimedOut: no answer in time.
+            Stalled: as `stalled` says.
             Interrupted: nobody wants the answer any more.
             KallglotError: whatever the work raised.
         """
@@ -66,11 +80,14 @@ class Patience:
         while not future.done():
             left = self._ends + (deadline.held - held) - self._clock.now()
             if left <= 0:
-                raise TimedOut(f"no answer within {self._timeout:g} s")
+                raise deadline.reason(TimedOut(f"no answer within {self._timeout:g} s"))
             try:
                 future.result(min(left, TURN))
             except FutureTimeout:
                 if not future.done() and self._interrupted():
                     raise Interrupted("the caller is gone") from None
+                if not future.done() and stalled():
+                    self._ends += deadline.held - held
+                    raise Stalled from None
         self._ends += deadline.held - held
         return future.result()

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,6 @@ from kallglotfs.demo.server import API_KEY, DemoServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from kallglotfs.demo.requestlog import RequestLog
 
@@ -44,6 +44,11 @@ class MountedFolder:
     def recordings(self) -> Path:
         """The directory of recordings."""
         return self.path / "recordings"
+
+    @property
+    def process_directory(self) -> Path:
+        """What the kernel tells of the daemon."""
+        return Path(f"/proc/{self.process.pid}")
 
     @property
     def log(self) -> str:

@@ -97,6 +97,8 @@ class FakeStorage:
     breaks: list[int] = field(default_factory=list)
     failures: list[KallglotError] = field(default_factory=list)
     gate: threading.Event | None = None
+    #: Bytes an answer has at most, however much is asked for.
+    at_most: int = 1 << 40
     opened: list[tuple[int, int]] = field(default_factory=list)
 
     def open(
@@ -111,10 +113,15 @@ class FakeStorage:
         return FakeBody(
             self.content,
             start if self.ranged else 0,
-            len(self.content) if self.metered or not self.ranged else min(stop, len(self.content)),
+            len(self.content)
+            if self.metered or not self.ranged
+            else min(stop, len(self.content), start + self.at_most),
             expected or found,
             ranged=self.ranged,
             metered=self.metered,
             break_after=self.breaks.pop(0) if self.breaks else None,
             gate=self.gate,
         )
+
+    def is_metered(self, rendition: Rendition) -> bool:
+        return self.metered

@@ -10,7 +10,18 @@ import pytest
 import kallglotfs
 
 ROOT = Path(kallglotfs.__file__).parent
-GROUND = {"errors", "model", "clock", "backoff", "patience", "single_flight", ""}
+GROUND = {
+    "errors",
+    "model",
+    "clock",
+    "backoff",
+    "patience",
+    "single_flight",
+    "refusals",
+    "repeats",
+    "call_time",
+    "",
+}
 #: What each part may import besides itself and the ground floor.
 ALLOWED = {
     "vfs": {"catalog", "content"},

@@ -35,6 +35,7 @@ def operations(filesystem: object, umask: int = 0) -> Operations:
         Clock(),
         1.0,
         lambda: False,
+        lambda: 7,
         uid=7,
         gid=8,
         umask=umask,
@@ -118,6 +119,24 @@ def test_opening_for_writing_is_refused(flags: int) -> None:
     with pytest.raises(OSError) as caught:  # noqa: PT011
         operations(Raising(AssertionError())).open("/x", flags)
     assert caught.value.errno == errno.EROFS
+
+
+def test_a_failure_that_repeats_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Whichever recording and request it is about; another failure is a line of its own."""
+    found = operations(stub := Raising(ZeroDivisionError()))
+    for index in range(50):
+        stub.error = errors.NotPermitted(f"rec_{index}: the API answers 402 'x' (request 'req_{index}')")
+        with pytest.raises(OSError) as caught:  # noqa: PT011
+            found.open(f"/recordings/rec_{index}.mp3", os.O_RDONLY)
+        assert caught.value.errno == errno.EACCES
+    stub.error = errors.NotPermitted("rec_1: the API answers 403 'x'")
+    with pytest.raises(OSError):  # noqa: PT011
+        found.open("/recordings/rec_1.mp3", os.O_RDONLY)
+    warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert warnings == [
+        "open '/recordings/rec_0.mp3': EACCES: rec_0: the API answers 402 'x' (request 'req_0')",
+        "open '/recordings/rec_1.mp3': EACCES: rec_1: the API answers 403 'x'",
+    ]
 
 
 class Fixed:

@@ -10,8 +10,9 @@ import pytest
 
 from fakes import FakeClock
 from kallglotfs.clock import Clock, Deadline
-from kallglotfs.errors import BadResponse, Interrupted, TimedOut
-from kallglotfs.patience import Patience
+from kallglotfs.errors import BadResponse, Interrupted, KallglotError, ServiceFault, TimedOut
+from kallglotfs.patience import Patience, Stalled
+from kallglotfs.remote.retry import with_retries
 from kallglotfs.single_flight import SingleFlight
 
 
@@ -118,3 +119,64 @@ def test_a_deadline_is_pushed_out_by_holding_and_restarted_by_progress() -> None
     clock.time += 10
     with pytest.raises(TimedOut):
         deadline.check()
+
+
+def test_the_last_try_that_time_does_not_suffice_for_is_not_what_is_told() -> None:
+    """A service that answers 503 for ever is that, wherever in a try the time is over."""
+    clock = FakeClock()
+    deadline = Deadline(clock, 3)
+    tries = []
+
+    def attempt() -> None:
+        tries.append(clock.now())
+        if len(tries) < 3:
+            raise ServiceFault("503")
+        raise TimedOut("no bytes in time")
+
+    with pytest.raises(ServiceFault):
+        with_retries(attempt, clock, deadline)
+    assert len(tries) == 3
+
+
+def test_a_try_that_stalls_at_once_is_told_as_it_is() -> None:
+    """Nothing else went wrong before; what went wrong and well again is forgotten."""
+    clock = FakeClock()
+    deadline = Deadline(clock, 3)
+    answers: list[KallglotError | None] = [ServiceFault("503"), None, TimedOut("no bytes in time")]
+
+    def attempt() -> None:
+        error = answers.pop(0)
+        if error is not None:
+            raise error
+
+    with_retries(attempt, clock, deadline)
+    with pytest.raises(TimedOut):
+        with_retries(attempt, clock, deadline)
+
+
+def test_who_has_no_time_left_is_told_what_the_work_is_trying_again_after() -> None:
+    """Not merely that it takes long."""
+    clock = Clock()
+    deadline = Deadline(clock, 60)
+    deadline.pause(1.0, ServiceFault("503"))
+    with pytest.raises(ServiceFault):
+        Patience(clock, -0.4, lambda: False).wait(Future(), deadline)
+    deadline.restart()
+    with pytest.raises(TimedOut):
+        Patience(clock, -0.4, lambda: False).wait(Future(), deadline)
+
+
+def test_work_that_stalls_is_left_when_its_caller_says_so() -> None:
+    """To look for the answer elsewhere, with the rest of the time."""
+    clock = Clock()
+    patience = Patience(clock, 5, lambda: False)
+    deadline = Deadline(clock, 60)
+    with pytest.raises(Stalled):
+        patience.wait(Future(), deadline, lambda: deadline.silence > 0.1)
+    assert 0.1 < patience.spent < 2
+
+
+def test_what_a_call_has_spent_before_it_does_not_get_again() -> None:
+    """A look-up of two seconds leaves the open one of three."""
+    patience = Patience(FakeClock(), 3, lambda: False, spent=2.0)
+    assert patience.spent == pytest.approx(2.0)

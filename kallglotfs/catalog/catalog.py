@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 from cachetools import LRUCache, TTLCache
 
 from kallglotfs.clock import Deadline
-from kallglotfs.errors import Interrupted, NoSuchFormat, NotFound, SystemFault
+from kallglotfs.errors import Interrupted, KeyRefused, NoSuchFormat, NotFound, NotPermitted, SystemFault
 from kallglotfs.model import Recording, Rendition, RenditionFacts, Status
+from kallglotfs.refusals import Refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds an unknown id stays unknown without asking again.
-UNKNOWN_FOR = 10.0
-#: Seconds a rendition stays away that the storage has not got: it may be a fault, and soon be over.
-MISSING_FOR = 2.0
+#: Seconds an unknown id stays unknown without asking again, at first and when it is asked for over and over:
+#: a 404 may be a fault that is soon over, but a program that looks every second must not cost the budget.
+UNKNOWN_FOR, UNKNOWN_AT_MOST = 1.0, 60.0
+#: The same for a rendition that the storage has not got.
+MISSING_FOR, MISSING_AT_MOST = 1.0, 30.0
+#: The same for one that the service refuses to show us: scope, account, credits.
+FORBIDDEN_FOR, FORBIDDEN_AT_MOST = 1.0, 30.0
 #: Seconds a recording in processing is taken to be still so.
 PROCESSING_FOR = 5.0
 #: Recordings kept in memory although the store could not take them.
@@ -107,8 +111,11 @@ class Catalog:
         #: Whether it has been said that the store takes nothing.
         self._unwritable = False
         self._lock = threading.Lock()
-        self._unknown: TTLCache[str, str] = TTLCache(MOST_UNKNOWN, UNKNOWN_FOR, timer=clock.now)
-        self._missing: TTLCache[Rendition, str] = TTLCache(MOST_UNKNOWN, MISSING_FOR, timer=clock.now)
+        self._unknown: Refusals[str] = Refusals(clock, UNKNOWN_FOR, UNKNOWN_AT_MOST, MOST_UNKNOWN)
+        self._missing: Refusals[str] = Refusals(clock, MISSING_FOR, MISSING_AT_MOST, MOST_UNKNOWN)
+        self._forbidden: Refusals[NotPermitted] = Refusals(
+            clock, FORBIDDEN_FOR, FORBIDDEN_AT_MOST, MOST_UNKNOWN
+        )
         self._over: LRUCache[str, None] = LRUCache(MOST_RECENT)
         #: Answers that could not be written (a full disk) are not asked for again at every call.
         self._recent: LRUCache[str, Recording] = LRUCache(MOST_RECENT)
@@ -169,8 +176,8 @@ class Catalog:
         Raises:
             NotFound: the rendition was found missing moments ago.
         """
+        reason = self._missing.get(rendition)
         with self._lock:
-            reason = self._missing.get(rendition)
             recent = self._recent_facts.get(rendition)
         if reason is not None:
             raise NotFound(reason)
@@ -178,6 +185,7 @@ class Catalog:
 
     def confirm(self, rendition: Rendition, facts: RenditionFacts) -> None:
         """Keep what the storage said of a rendition."""
+        self._missing.clear(rendition)
         known = self._store.facts(rendition)
         if known is None or known.validator != facts.validator:
             self._write(
@@ -193,8 +201,7 @@ class Catalog:
 
     def missing(self, rendition: Rendition, reason: str) -> None:
         """Remember for a moment that the storage has not got a rendition."""
-        with self._lock:
-            self._missing[rendition] = reason
+        self._missing.add(rendition, reason)
         self._absent(rendition)
 
     def _is_outdated(self, recording: Recording) -> bool:
@@ -205,10 +212,12 @@ class Catalog:
 
     def _ask(self, rendition: Rendition, patience: Patience) -> Recording:
         key = rendition.recording_id
-        with self._lock:
-            reason = self._unknown.get(key) or self._missing.get(rendition)
+        reason = self._unknown.get(key) or self._missing.get(rendition)
         if reason is not None:
             raise NotFound(reason)
+        forbidden = self._forbidden.get(key)
+        if forbidden is not None:
+            raise forbidden.with_traceback(None)
         deadline = Deadline(self._clock, self._timeout)
         future = self._executor.submit(lambda: self._lookup.look_up(rendition, deadline))
         try:
@@ -216,18 +225,25 @@ class Catalog:
         except Interrupted:
             deadline.call_off()
             raise
+        except KeyRefused:
+            # That is not about this recording, and it is known elsewhere when to ask again.
+            raise
+        except NotPermitted as error:
+            self._forbidden.add(key, error)
+            raise
         except NoSuchFormat as error:
-            with self._lock:
-                self._missing[rendition] = str(error)
+            self._missing.add(rendition, str(error))
             raise
         except NotFound as error:
+            self._unknown.add(key, str(error))
             with self._lock:
-                self._unknown[key] = str(error)
                 self._recent.pop(key, None)
             if self._store.recording(key) is not None:
                 self._write(lambda: self._store.forget(key))
             self._gone(key)
             raise
+        self._unknown.clear(key)
+        self._forbidden.clear(key)
         self._write(lambda: self._store.save([recording]), lambda: self._recent.update({key: recording}))
         if recording.status is Status.PROCESSING:
             with self._lock:

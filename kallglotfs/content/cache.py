@@ -4,7 +4,7 @@ Blocks are keyed on rendition, validator and index, never on a URL: a renewed le
 version shares nothing.
 
 Threading: one condition guards the table of blocks (reading an LRU changes it) and the table of extents
-under way. It is never held across I/O, and no other lock is taken while it is held.
+under way. It is never held across I/O, and but for the lease table's no other lock is taken while it is held.
 
 Invariant: at any moment a block is kept, covered by an extent, or neither; `keep` and the extent's step
 to the next block happen under one hold, so nobody can see a block in flight twice.
@@ -23,9 +23,18 @@ from kallglotfs.content.extent import Extent
 from kallglotfs.content.memory import MemoryTier
 from kallglotfs.content.ranges import block_count
 from kallglotfs.content.sources import Shelf
-from kallglotfs.errors import Interrupted, TimedOut
+from kallglotfs.errors import (
+    Interrupted,
+    KallglotError,
+    RateLimited,
+    ServiceFault,
+    TimedOut,
+    Unreachable,
+)
+from kallglotfs.patience import Stalled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
 
     from kallglotfs.clock import Clock
@@ -40,6 +49,11 @@ SMALL_FILE = 16
 #: Seconds a version that was found is the answer to who asks again, and how many are remembered. Without it,
 #: who comes between the end of a short fetch and the moment its result is written down fetches again.
 FRESH, RECENT = 1.0, 1000
+#: Seconds without a byte after which a block is asked for by another request: a connection that died
+#: unnoticed, as they do behind a NAT or while the machine sleeps, costs its reader so much and no error. Who
+#: has waited so long waits twice as long before the next: a sender that converts first is not asked every two
+#: seconds.
+SILENT = 2.0
 
 
 class Disk(Shelf, Protocol):
@@ -55,6 +69,9 @@ class Ticket:
 
     future: Future[Block]
     extent: Extent
+    index: int
+    #: Whether the extent was under way already.
+    joined: bool
 
 
 class BlockCache:
@@ -100,28 +117,37 @@ class BlockCache:
         Raises:
             KallglotError: as the source says.
         """
-        with self.condition:
-            facts = self._found.get(rendition)
-            if facts is not None and self._has_start(rendition, facts.validator):
-                return facts
-            extent = self._finding(rendition)
-            if extent is None:
-                extent = self._start(rendition, None, range(FIRST_RUN), self._demand)
-            elif extent.queued:
-                self._demand.submit(extent.run)
-            extent.claims += 1
-        gone = False
-        try:
-            return patience.wait(extent.contact, extent.deadline)
-        except TimedOut:
-            self._abandon(extent, extent.contact)
-            raise
-        except Interrupted:
-            gone = not extent.contact.done()
-            raise
-        finally:
+        limit, first = SILENT, None
+        while True:
             with self.condition:
-                extent.let_go(gone=gone)
+                facts = self._known(rendition)
+                if facts is not None:
+                    return facts
+                extent = self._finding(rendition)
+                joined = extent is not None
+                if extent is None:
+                    extent = self._start(rendition, None, range(FIRST_RUN), self._demand)
+                elif extent.queued:
+                    self._demand.submit(extent.run)
+                extent.claims += 1
+            gone = False
+            try:
+                return patience.wait(extent.contact, extent.deadline, self._passed_over(extent, limit))
+            except Stalled:
+                limit *= 2
+            except Interrupted:
+                gone = not extent.contact.done()
+                raise
+            except (TimedOut, ServiceFault, Unreachable) as error:
+                self._abandon(extent, extent.contact)
+                if first is not None:
+                    raise first from None
+                if not (joined and self._is_anothers(error, extent, extent.contact)):
+                    raise
+                first = error.with_traceback(None)
+            finally:
+                with self.condition:
+                    extent.let_go(gone=gone)
 
     def bring(self, rendition: Rendition) -> Future[RenditionFacts] | None:
         """Start finding out what version the storage has, and fetch its beginning; does not wait.
@@ -162,13 +188,16 @@ class BlockCache:
         if block is not None:
             return block
         extent = self._covering(rendition, validator, index)
+        joined = extent is not None
         if extent is None:
-            blocks = self._gap(rendition, validator, range(index, index + run))
+            gap = self._gap(rendition, validator, range(index, index + run))
+            # What has stalled a moment ago may have come to life since, and is in the way no less.
+            blocks = range(index, max(index + 1, gap.stop))
             extent = self._start(rendition, validator, blocks, self._demand)
         elif extent.queued:
             # It waits behind other read-ahead; whoever comes first runs it.
             self._demand.submit(extent.run)
-        return Ticket(extent.subscribe(index), extent)
+        return Ticket(extent.subscribe(index), extent, index, joined)
 
     def collect(self, ticket: Ticket, patience: Patience) -> Block:
         """Wait for the block of a ticket.
@@ -176,11 +205,34 @@ class BlockCache:
         Raises:
             KallglotError: as the source says; TimedOut, Interrupted as `patience` says.
         """
-        try:
-            return patience.wait(ticket.future, ticket.extent.deadline)
-        except TimedOut:
-            self._abandon(ticket.extent, ticket.future)
-            raise
+        given = ticket
+        limit, first = SILENT, None
+        while True:
+            extent, gone = ticket.extent, False
+            try:
+                return patience.wait(ticket.future, extent.deadline, self._passed_over(extent, limit))
+            except Stalled:
+                limit *= 2
+            except Interrupted:
+                gone = True
+                raise
+            except (TimedOut, ServiceFault, Unreachable) as error:
+                self._abandon(extent, ticket.future)
+                if first is not None:
+                    raise first from None
+                if not (ticket.joined and self._is_anothers(error, extent, ticket.future)):
+                    raise
+                first = error.with_traceback(None)
+            finally:
+                if ticket is not given:
+                    # The one that was given is given back by its holder.
+                    self.let_go([ticket], gone=gone)
+            assert extent.validator is not None
+            with self.condition:
+                answer = self._ask(extent.rendition, extent.validator, ticket.index, FIRST_RUN)
+            if isinstance(answer, Block):
+                return answer
+            ticket = answer
 
     def let_go(self, tickets: list[Ticket], *, gone: bool) -> None:
         """Give tickets back, collected or not.
@@ -278,6 +330,9 @@ class BlockCache:
     def keep(self, rendition: Rendition, validator: Validator, index: int, block: Block) -> None:
         """Keep a block."""
         self._blocks.keep((rendition, validator, index), block)
+        for extent in self._extents.get(rendition, ()):
+            if extent.validator == validator:
+                extent.fulfil(index, block)
 
     def retire(self, extent: Extent) -> None:
         """Forget an extent that is done."""
@@ -311,17 +366,41 @@ class BlockCache:
         executor.submit(extent.run)
         return extent
 
+    def _known(self, rendition: Rendition) -> RenditionFacts | None:
+        """Return what version was found a moment ago, if its beginning has come."""
+        facts = self._found.get(rendition)
+        return facts if facts is not None and self._has_start(rendition, facts.validator) else None
+
+    def _passed_over(self, extent: Extent, limit: float) -> Callable[[], bool]:
+        """Return what tells whether to stop waiting for an extent: it is silent, or another was faster."""
+
+        def tell() -> bool:
+            if extent.contact.done():
+                return extent.stalled(limit)
+            with self.condition:
+                return extent.stalled(limit) or (extent.finding and self._known(extent.rendition) is not None)
+
+        return tell
+
+    def _is_anothers(
+        self, error: KallglotError, extent: Extent, future: Future[Block] | Future[RenditionFacts]
+    ) -> bool:
+        """Tell whether it is the fetch that failed, not our patience, and another one costs no budget."""
+        spent = isinstance(error, RateLimited) or self._source.is_metered(extent.rendition)
+        return future.done() and not spent
+
     def _has_start(self, rendition: Rendition, validator: Validator) -> bool:
         return not validator.size or (rendition, validator, 0) in self._blocks
 
     def _finding(self, rendition: Rendition) -> Extent | None:
         """Return an extent that tells the version; one that is being received is as good as one to come."""
         extents = self._extents.get(rendition, ())
-        return next((each for each in extents if each.finding or each.contact.done()), None)
+        fit = (each for each in extents if each.contact.done() or (each.finding and not each.stalled(SILENT)))
+        return next(fit, None)
 
     def _covering(self, rendition: Rendition, validator: Validator, index: int) -> Extent | None:
         for extent in self._extents.get(rendition, ()):
-            if index in extent.coming and extent.validator == validator:
+            if index in extent.coming and extent.validator == validator and not extent.stalled(SILENT):
                 return extent
         return None
 
@@ -330,7 +409,12 @@ class BlockCache:
         start, stop = blocks.start, min(blocks.stop, block_count(validator.size, BLOCK))
         for extent in self._extents.get(rendition, ()):
             coming = extent.coming
-            if start < coming.stop and coming.start < stop and extent.validator == validator:
+            if (
+                start < coming.stop
+                and coming.start < stop
+                and extent.validator == validator
+                and not extent.stalled(SILENT)
+            ):
                 stop = max(start, coming.start)
         for index in range(start, stop):
             if (rendition, validator, index) in self._blocks:

@@ -21,7 +21,7 @@ from kallglotfs.backoff import Backoff
 from kallglotfs.clock import Clock, Deadline
 from kallglotfs.content.arena import BLOCK, Block
 from kallglotfs.content.ranges import block_count, block_range
-from kallglotfs.errors import BadResponse, ContentChanged, KallglotError, ServiceFault
+from kallglotfs.errors import BadResponse, ContentChanged, KallglotError, RateLimited, ServiceFault, TimedOut
 from kallglotfs.model import Rendition, RenditionFacts, Validator
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds a stream that is far enough ahead waits for a reader before it hangs up.
 IDLE = 30.0
+#: Times an answer that cannot be used is asked for again: it may have come from a broken proxy on the way.
+RETRIES = 1
 #: Blocks a reader may be ahead of a stream that could also be asked for a range: 8 MiB.
 REACH = 32
 
@@ -134,6 +136,21 @@ class Extent:
         """Tell whether it can be cancelled: nobody waits, and asking again would cost no budget."""
         return not self._waiting and not self._long and self.validator is not None
 
+    def stalled(self, seconds: float) -> bool:
+        """Tell whether nothing has come for a while and asking elsewhere costs no budget."""
+        return (
+            self._started
+            and not self._long
+            and self.deadline.silence > seconds
+            and not self._source.is_metered(self.rendition)
+        )
+
+    def fulfil(self, index: int, block: Block) -> None:
+        """Give who waits here a block that came by another way."""
+        future = self._waiting.pop(index, None)
+        if future is not None:
+            future.set_result(block)
+
     @property
     def queued(self) -> bool:
         """Tell whether no thread has taken it up yet."""
@@ -169,6 +186,10 @@ class Extent:
         try:
             if not self._cancelled:
                 self._fetch()
+        except RateLimited as problem:
+            error = problem
+        except TimedOut as problem:
+            error = self.deadline.reason(problem)
         except KallglotError as problem:
             error = problem
         except BaseException as problem:
@@ -178,17 +199,24 @@ class Extent:
 
     def _fetch(self) -> None:
         backoff = Backoff(self._clock, self.deadline)
+        useless = 0
         while not self._done():
             self._take_from_shelf()
             before = self._position()
             try:
                 if not self._done():
                     self._attempt()
-            except ServiceFault as fault:
+                    backoff.reset()
+            except BadResponse as fault:
                 log.debug("%s: %s, at byte %d", self.rendition.recording_id, fault, self._position())
                 # Where every request is an API request, a few bytes are no reason to ask again at once.
                 if self._position() > before + (BLOCK if self._long else 0):
                     backoff.reset()
+                    useless = 0
+                if not isinstance(fault, ServiceFault):
+                    useless += 1
+                    if useless > RETRIES:
+                        raise
                 backoff.wait(fault)
 
     def _take_from_shelf(self) -> None:
@@ -209,7 +237,8 @@ class Extent:
         body = self._source.open(self.rendition, self._position(), stop, self.validator, self.deadline)
         try:
             self._opened(body)
-            self._receive(body, body.stop if self._long else stop)
+            # Fewer bytes than asked for are an answer, too: the rest is asked for next.
+            self._receive(body, body.stop if self._long else min(stop, body.stop))
         finally:
             body.close()
 
@@ -261,10 +290,8 @@ class Extent:
         assert self.validator is not None
         with self._keeper.condition:
             self._keeper.keep(self.rendition, self.validator, self.next, block)
-            future = self._waiting.pop(self.next, None)
+            self.fulfil(self.next, block)
             self.next += 1
-        if future is not None:
-            future.set_result(block)
         self._pause_if_ahead()
         self.deadline.restart()
 

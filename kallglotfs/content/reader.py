@@ -1,11 +1,12 @@
 """Turns a read of bytes into blocks and back.
 
-Threading: reads of one file come on several threads at once. Its window and its failure are replaced, not
-changed; a lost update costs a little read-ahead.
+Threading: reads of one file come on several threads at once. Its window is replaced, not changed; a lost
+update costs a little read-ahead. Failures have a lock, which an ordinary read never takes.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from kallglotfs.model import Rendition, Validator
     from kallglotfs.patience import Patience
 
-#: Seconds a failure answers for its blocks. Linux reads a page whose read-ahead failed once more before it
-#: tells the program: without this, one `read` takes `timeout` twice.
+#: Seconds a failure answers for its blocks, whoever reads them. Linux reads a page whose read-ahead failed
+#: once more before it tells the program, and lets the readers of one page read it one after the other:
+#: without this, one `read` takes `timeout` twice, and the last of eight readers waits for eight of them.
 ECHO = 0.5
 
 
@@ -80,6 +82,10 @@ class Failure:
     error: KallglotError
     until: float
 
+    def answers(self, blocks: range, now: float) -> bool:
+        """Tell whether a read need not be tried."""
+        return now < self.until and blocks.start < self.blocks.stop and self.blocks.start < blocks.stop
+
 
 @dataclass(slots=True)
 class Content:
@@ -88,7 +94,6 @@ class Content:
     rendition: Rendition
     validator: Validator
     window: Window = field(default_factory=Window)
-    failure: Failure | None = None
     #: The seek after which its window was last opened.
     settled: int = 0
     #: Whether its last byte has been read.
@@ -109,6 +114,8 @@ class Reader:
         self._blocks = blocks
         self._clock = clock
         self._streams = streams
+        self._lock = threading.Lock()
+        self._failures: dict[tuple[Rendition, Validator], list[Failure]] = {}
         self._most = max(1, min(streams * LARGE_RUN, window_bytes // BLOCK))
 
     def read(
@@ -134,24 +141,33 @@ class Reader:
         if not part:
             return []
         blocks = blocks_of(part, BLOCK)
-        self._recall(content, blocks)
+        if self._failures:
+            self._recall(content, blocks)
         try:
             found = self._collect(content, blocks, patience, sharers)
         except Interrupted:
             raise
         except KallglotError as error:
-            content.failure = Failure(blocks, error, self._clock.now() + ECHO)
+            self._remember(content, Failure(blocks, error, self._clock.now() + ECHO))
             raise
         return _cut(found, blocks, part, size)
 
     def _recall(self, content: Content, blocks: range) -> None:
-        failure = content.failure
-        if failure is None:
-            return
-        if self._clock.now() >= failure.until:
-            content.failure = None
-        elif blocks.start < failure.blocks.stop and failure.blocks.start < blocks.stop:
-            raise failure.error.with_traceback(None)
+        now = self._clock.now()
+        with self._lock:
+            known = self._failures.get((content.rendition, content.validator), ())
+            found = next((each for each in known if each.answers(blocks, now)), None)
+        if found is not None:
+            raise found.error.with_traceback(None)
+
+    def _remember(self, content: Content, failure: Failure) -> None:
+        now = self._clock.now()
+        with self._lock:
+            for key, known in list(self._failures.items()):
+                self._failures[key] = [each for each in known if now < each.until]
+                if not self._failures[key]:
+                    del self._failures[key]
+            self._failures.setdefault((content.rendition, content.validator), []).append(failure)
 
     def _collect(self, content: Content, blocks: range, patience: Patience, sharers: int) -> list[Block]:
         rendition, validator = content.rendition, content.validator

@@ -54,6 +54,9 @@ class Source(Protocol):
     ) -> Body:
         """Ask for a range of one version."""
 
+    def is_metered(self, rendition: Rendition) -> bool:
+        """Tell whether asking costs an API request, as far as is known; asks nobody."""
+
 
 class Shelf(Protocol):
     """Where blocks outlive the mount: the disk tier."""

@@ -75,6 +75,15 @@ class DemoServer:
         return self._service.knobs
 
     @property
+    def public_storage_url(self) -> str:
+        """The origin that signed URLs name: the storage's own, unless something stands in front of it."""
+        return self._service.storage_url
+
+    @public_storage_url.setter
+    def public_storage_url(self, url: str) -> None:
+        self._service.storage_url = url
+
+    @property
     def requests(self) -> RequestLog:
         """What was asked of it."""
         return self._service.log
@@ -128,6 +137,7 @@ class DemoServer:
         """Put everything back as it was at the start: knobs, key, recordings, budget, log."""
         self.knobs.change(Knobs().as_json())
         self._service.set_api_key(self._original_key)
+        self._service.storage_url = self.storage_url
         self._service.library = Library()
         self._service.rate_limit.clear()
         self._service.log.clear()

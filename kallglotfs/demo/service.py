@@ -36,7 +36,7 @@ class Service:
     Args:
         knobs: how it behaves.
         api_key: the key it accepts.
-        storage_url: origin of the storage, without a final slash.
+        storage_url: origin of the storage as signed URLs name it, without a final slash.
     """
 
     def __init__(self, knobs: Knobs, api_key: str, storage_url: str) -> None:

@@ -10,8 +10,9 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from cachetools import LRUCache, TTLCache
+from cachetools import LRUCache
 
+from kallglotfs.refusals import Refusals
 from kallglotfs.single_flight import SingleFlight
 
 if TYPE_CHECKING:
@@ -24,11 +25,9 @@ log = logging.getLogger(__name__)
 
 #: Leases kept: about 1 KB each.
 MOST = 10_000
-#: Seconds a rendition whose fresh lease was refused is not renewed again for another reader.
-REFUSED_FOR = 10.0
-#: Seconds a lease that leads to where we do not go is not replaced: an API that is mended is noticed soon,
-#: and a program that tries again and again costs a request a second at most.
-UNFIT_FOR = 1.0
+#: Seconds a rendition whose fresh lease was refused is not renewed again, at first and at most. One that
+#: stays refused so costs two API requests at once and in the end one every half minute, whoever tries.
+REFUSED_FOR, REFUSED_AT_MOST = 1.0, 30.0
 
 
 class LeaseBroker:
@@ -44,8 +43,8 @@ class LeaseBroker:
         self._clock = clock
         self._lock = threading.Lock()
         self._leases: LRUCache[Rendition, Lease] = LRUCache(MOST)
-        self._refused: TTLCache[Rendition, Lease] = TTLCache(MOST, REFUSED_FOR, timer=clock.now)
-        self._unfit: TTLCache[Rendition, Lease] = TTLCache(MOST, UNFIT_FOR, timer=clock.now)
+        #: Those that the storage refused, and those that lead to where we do not go.
+        self._refused: Refusals[Lease] = Refusals(clock, REFUSED_FOR, REFUSED_AT_MOST, MOST)
         self._flights: SingleFlight[Lease] = SingleFlight()
 
     def offer(self, rendition: Rendition, lease: Lease) -> None:
@@ -61,10 +60,20 @@ class LeaseBroker:
         """
         kept = self._kept(rendition)
         if kept is None:
-            with self._lock:
-                # What the storage refused a moment ago it may accept again, and asking it costs nothing.
-                kept = self._refused.get(rendition) or self._unfit.get(rendition)
+            # What the storage refused a moment ago it may accept again, and asking it costs nothing.
+            kept = self._refused.get(rendition)
         return kept or self._renew(rendition, deadline)
+
+    def is_metered(self, rendition: Rendition) -> bool:
+        """Tell whether the lease at hand is one whose requests are API requests."""
+        kept = self._kept(rendition)
+        return kept is not None and kept.metered
+
+    def accepted(self, rendition: Rendition, lease: Lease) -> None:
+        """Take note that the storage accepts a lease."""
+        if self._refused.repeated(rendition):
+            self._refused.clear(rendition)
+            self.offer(rendition, lease)
 
     def renew(self, rendition: Rendition, refused: Lease, deadline: Deadline) -> Lease | None:
         """Return the lease to try after the storage refused one.
@@ -76,28 +85,24 @@ class LeaseBroker:
 
         Returns:
             Another lease, or None when there is no better one: the service gave the same URL again, or a
-            fresh one was refused moments ago.
+            fresh one was refused before and none has been accepted since.
         """
         with self._lock:
             if self._leases.get(rendition) == refused:
                 del self._leases[rendition]
-            if rendition in self._refused:
-                return None
+        if self._refused.repeated(rendition):
+            return None
         fresh = self._kept(rendition) or self._renew(rendition, deadline)
         return None if fresh.url == refused.url else fresh
 
     def give_up(self, rendition: Rendition, refused: Lease) -> None:
-        """Note that even a fresh lease was refused, so that other readers do not each ask for one more."""
-        with self._lock:
-            self._refused.setdefault(rendition, refused)
-            if self._leases.get(rendition) == refused:
-                del self._leases[rendition]
+        """Note that even a fresh lease was refused, or leads to where we do not go.
 
-    def reject(self, rendition: Rendition, unfit: Lease) -> None:
-        """Note that a lease leads to where we do not go; whoever asks a moment later gets another."""
+        So other readers do not each ask for one more.
+        """
+        self._refused.add(rendition, refused)
         with self._lock:
-            self._unfit.setdefault(rendition, unfit)
-            if self._leases.get(rendition) == unfit:
+            if self._leases.get(rendition) == refused:
                 del self._leases[rendition]
 
     def _kept(self, rendition: Rendition) -> Lease | None:

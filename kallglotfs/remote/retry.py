@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from kallglotfs.backoff import Backoff
-from kallglotfs.errors import ServiceFault, Unreachable
+from kallglotfs.errors import RateLimited, ServiceFault, TimedOut, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,14 +20,22 @@ def with_retries(attempt: Callable[[], T], clock: Clock, deadline: Deadline) -> 
     """Return `attempt()`, tried again while the service fails or cannot be reached.
 
     Raises:
-        KallglotError: the last try's, or any that another try cannot mend.
+        KallglotError: the last try's, or any that another try cannot mend. A last try that the time does not
+            suffice for is not told: why it had to be made is.
     """
     backoff = Backoff(clock, deadline)
     while True:
         try:
-            return attempt()
+            result = attempt()
         except (ServiceFault, Unreachable) as error:
             backoff.wait(error)
+        except RateLimited:
+            raise
+        except TimedOut as error:
+            raise deadline.reason(error) from None
+        else:
+            deadline.trouble = None
+            return result
 
 
 def parse_retry_after(header: str | None, wall: float) -> float | None:

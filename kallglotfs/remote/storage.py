@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: What a storage says to a URL it does not accept (any more); one renewal is tried.
 REFUSALS = frozenset({400, 401, 403, 404, 410})
+#: What a page says it is that a proxy or a portal sends in the place of a file. No storage calls audio so.
+PAGES = frozenset({"text/html", "application/xhtml+xml", "application/xml", "text/xml", "application/json"})
 
 
 class Storage:
@@ -78,7 +80,7 @@ class Storage:
                 response = self._ask(lease, start, stop, expected, deadline)
             except NotPermitted:
                 if not lease.metered:
-                    self._broker.reject(rendition, lease)
+                    self._broker.give_up(rendition, lease)
                 raise
             if response.status_code not in REFUSALS:
                 break
@@ -90,11 +92,16 @@ class Storage:
                 raise _refused(rendition, status)
             log.debug("%s: the storage answered %d, trying a fresh lease", rendition.recording_id, status)
             lease, renewed = fresh, True
+        self._broker.accepted(rendition, lease)
         try:
             return _checked(response, rendition, start, None if lease.metered else stop, expected, lease)
         except BaseException:
             response.close()
             raise
+
+    def is_metered(self, rendition: Rendition) -> bool:
+        """Tell whether asking costs an API request, as far as is known; asks nobody."""
+        return self._broker.is_metered(rendition)
 
     def _ask(
         self, lease: Lease, start: int, stop: int, expected: Validator | None, deadline: Deadline
@@ -139,11 +146,18 @@ def _checked(
     name = rendition.recording_id
     if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
         raise BadResponse(f"{name}: the storage compresses a range, which we did not ask for")
+    if response.headers.get("Transfer-Encoding", "chunked").strip().lower() not in (
+        "",
+        "chunked",
+        "identity",
+    ):
+        # The library below unpacks chunks only where they are all there is, else passes on what it finds.
+        raise BadResponse(f"{name}: the storage wraps a range in a way we do not know")
     match response.status_code:
         case 206:
             part = _part(response, name, start, stop)
         case 200:
-            part = _whole(response, name, lease.size if expected is None else expected.size)
+            part = _whole(response, name, expected, lease)
         case 416:
             part = _unsatisfied(response, name, start, expected)
         case 412:
@@ -178,12 +192,23 @@ def _part(response: requests.Response, name: str, start: int, stop: int | None) 
     return part
 
 
-def _whole(response: requests.Response, name: str, size: int | None) -> ContentRange:
+def _whole(response: requests.Response, name: str, expected: Validator | None, lease: Lease) -> ContentRange:
+    """Return the range of an answer that is, or claims to be, the whole file."""
+    if response.headers.get("Content-Type", "").partition(";")[0].strip().lower() in PAGES:
+        raise BadResponse(f"{name}: the storage sends a page in the place of the file")
     length = _length(response)
+    size = lease.size if expected is None else expected.size
     if length is None:
         length = size
     if length is None:
         raise BadResponse(f"{name}: the size of the file is not told")
+    # Nothing in a 200 proves that it is the file, so a size that does not fit is taken for a fault, unless
+    # the answer names another version. In generation 2 it is the usual answer, and the metadata's size is
+    # that of the original.
+    etag = response.headers.get("ETag")
+    other = expected is not None and None not in (etag, expected.etag) and etag != expected.etag
+    if not lease.metered and not other and size not in (None, length):
+        raise BadResponse(f"{name}: the storage ignores the range and sends {length} bytes instead of {size}")
     return ContentRange(0, length, length)
 
 

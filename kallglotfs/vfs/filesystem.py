@@ -7,11 +7,22 @@ has another one, the open file is stale; a new open shows the new version.
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from kallglotfs.content.reader import Content
-from kallglotfs.errors import ContentChanged, IsADirectory, NoSuchAttribute, NotFound, NotReady
+from cachetools import TTLCache
+
+from kallglotfs.content.reader import ECHO, Content
+from kallglotfs.errors import (
+    ContentChanged,
+    Interrupted,
+    IsADirectory,
+    KallglotError,
+    NoSuchAttribute,
+    NotFound,
+    NotReady,
+)
 from kallglotfs.model import Attrs, Status
 from kallglotfs.vfs.attributes import NAMES, attributes_of
 from kallglotfs.vfs.handles import Handles, Opened
@@ -20,6 +31,7 @@ from kallglotfs.vfs.naming import path_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kallglotfs.clock import Clock
     from kallglotfs.content.reader import Piece
     from kallglotfs.model import Rendition, Validator
     from kallglotfs.patience import Patience
@@ -27,6 +39,9 @@ if TYPE_CHECKING:
     from kallglotfs.vfs.walk import Walk
 
 log = logging.getLogger(__name__)
+
+#: Paths whose failure is remembered for a moment.
+MOST_FAILED = 10_000
 
 
 class Kept(Protocol):
@@ -81,19 +96,39 @@ class FileSystem:
         reader: reads bytes.
         catalog: what is known.
         walk: told what is opened and read to its end.
+        clock: what tells the time.
     """
 
-    def __init__(self, tree: Tree, kept: Kept, reader: ContentReader, catalog: Facts, walk: Walk) -> None:
+    def __init__(
+        self, tree: Tree, kept: Kept, reader: ContentReader, catalog: Facts, walk: Walk, clock: Clock
+    ) -> None:
         self._tree = tree
         self._kept = kept
         self._reader = reader
         self._catalog = catalog
         self._walk = walk
         self._handles = Handles()
+        self._lock = threading.Lock()
+        self._failed: TTLCache[str, KallglotError] = TTLCache(MOST_FAILED, ECHO, timer=clock.now)
 
     def attributes(self, path: str, patience: Patience) -> Attrs:
-        """Return what `stat` shows of a path; raises as `Tree.attributes`."""
-        return self._tree.attributes(path, patience)
+        """Return what `stat` shows of a path; raises as `Tree.attributes`.
+
+        A failure answers for its path for a moment: Linux lets those who look up the same name do so one
+        after the other, in a wait that cannot be killed, and each of them would take `timeout`.
+        """
+        with self._lock:
+            failed = self._failed.get(path)
+        if failed is not None:
+            raise failed.with_traceback(None)
+        try:
+            return self._tree.attributes(path, patience)
+        except (NotFound, Interrupted):
+            raise
+        except KallglotError as error:
+            with self._lock:
+                self._failed.setdefault(path, error)
+            raise
 
     def names(self, path: str, patience: Patience) -> Iterator[str]:
         """Return the names in a directory; raises as `Tree.names`."""

@@ -52,6 +52,8 @@ class Handles:
         self._users: Counter[Rendition] = Counter()
         #: The versions of which the kernel has pages, by recording.
         self._paged: LRUCache[str, dict[Rendition, Validator]] = LRUCache(MOST_REMEMBERED)
+        #: Whether every file that was ever opened is remembered.
+        self._all_known = True
         #: Open files whose recording is no more.
         self._stale: set[int] = set()
 
@@ -69,8 +71,12 @@ class Handles:
                 return Opened(number, keep_cache=True, direct_io=False)
             if in_use:
                 return Opened(number, keep_cache=True, direct_io=True)
+            # A file that was never opened has no pages to drop. Dropping waits for pages on their way: of two
+            # who open a new file at once, one would wait in `open` for what the other reads.
+            fresh = paged is None and self._all_known
+            self._all_known &= len(self._paged) < MOST_REMEMBERED
             self._paged[rendition.recording_id] = {**versions, rendition: validator}
-            return Opened(number, keep_cache=False, direct_io=False)
+            return Opened(number, keep_cache=fresh, direct_io=False)
 
     def get(self, number: int) -> Content:
         """Return an open file.

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from conftest import wait_until
 from fakes import FakeStorage, NoSleep
 from kallglotfs.clock import Clock
 from kallglotfs.content.arena import BLOCK
 from kallglotfs.content.cache import BlockCache
 from kallglotfs.content.reader import ECHO, Content, Reader
-from kallglotfs.errors import BadResponse, ContentChanged, NotPermitted, TimedOut
+from kallglotfs.errors import BadResponse, ContentChanged, NotPermitted, ServiceFault, TimedOut
 from kallglotfs.model import Rendition, Validator
 from kallglotfs.patience import Patience
 
@@ -198,6 +199,100 @@ def test_a_fetch_that_is_stuck_times_out_and_does_not_block_later_readers(rig: C
     made.clock.sleep(ECHO)
     assert made.read(content, 0, 10) == made.storage.content[:10]
     gate.set()
+
+
+@pytest.mark.parametrize("metered", [False, True])
+def test_a_request_that_has_died_unnoticed_is_replaced(
+    metered: bool,  # noqa: FBT001
+    rig: Callable[..., Rig],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its readers get their bytes from another one; where that would cost budget they wait for the first."""
+    monkeypatch.setattr("kallglotfs.content.cache.SILENT", 0.3)
+    gate = threading.Event()
+    made = rig(FakeStorage(content_of(4_000_000)))
+    content = made.open()
+    assert made.read(content, 0, 10) == made.storage.content[:10]
+    opened = len(made.storage.opened)
+    made.storage.gate, made.storage.metered = gate, metered
+    with ThreadPoolExecutor(8) as pool:
+        offsets = [2_000_000 + 1000 * index for index in range(8)]
+        first = pool.submit(made.read, content, offsets[0], 1000)
+        assert wait_until(lambda: len(made.storage.opened) == opened + 1)
+        made.storage.gate = None
+        others = [pool.submit(made.read, content, at, 1000) for at in offsets[1:]]
+        if metered:
+            assert not wait_until(first.done, 0.8)
+            gate.set()
+        for at, future in zip(offsets, [first, *others], strict=True):
+            assert future.result(3) == made.storage.content[at : at + 1000]
+        assert len(made.storage.opened) == opened + (1 if metered else 2)
+        gate.set()
+
+
+def test_a_sender_that_is_slow_to_begin_is_asked_ever_more_rarely(
+    rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It converts first, say: in twenty times the limit four requests, not twenty."""
+    monkeypatch.setattr("kallglotfs.content.cache.SILENT", 0.1)
+    gate = threading.Event()
+    made = rig(FakeStorage(content_of(4_000_000)))
+    content = made.open()
+    made.storage.gate = gate
+    opened = len(made.storage.opened)
+    threading.Timer(2.0, gate.set).start()
+    assert made.read(content, 2_000_000, 1000) == made.storage.content[2_000_000:2_001_000]
+    assert 2 <= len(made.storage.opened) - opened <= 5
+
+
+def test_who_joins_a_fetch_late_does_not_fail_with_it(rig: Callable[..., Rig]) -> None:
+    """The fetch had less time left than the reader: another one is started, once."""
+    gate = threading.Event()
+    made = rig(FakeStorage(content_of(4_000_000)), timeout=1.5)
+    content, late = made.open(), made.open()
+    made.storage.gate = gate
+    opened = len(made.storage.opened)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(made.read, content, 2_000_000, 10)
+        assert wait_until(lambda: len(made.storage.opened) == opened + 1)
+        time.sleep(0.3)  # of the first reader's time
+        made.storage.gate = None
+        second = pool.submit(made.read, late, 2_000_000, 10)
+        with pytest.raises(TimedOut):
+            first.result(5)
+        assert second.result(5) == made.storage.content[2_000_000:2_000_010]
+    assert len(made.storage.opened) == opened + 2
+    gate.set()
+
+
+def test_an_answer_of_no_use_is_asked_for_once_more(rig: Callable[..., Rig]) -> None:
+    """A second one of that kind is the error."""
+    made = rig(FakeStorage(content_of(3_000_000)))
+    made.storage.failures = [BadResponse("no")]
+    content = made.open()
+    assert made.read(content, 0, 10) == made.storage.content[:10]
+    opened = len(made.storage.opened)
+    made.storage.failures = [BadResponse("no") for _ in range(9)]
+    with pytest.raises(BadResponse):
+        made.read(content, 2_000_000, 10)
+    assert len(made.storage.opened) == opened + 2
+
+
+def test_answers_that_are_shorter_than_asked_are_put_together_at_once(rig: Callable[..., Rig]) -> None:
+    """A sender may bound its ranges; that is no fault to pause for."""
+    made = rig(FakeStorage(content_of(1_500_000), at_most=100_000))
+    content = made.open()
+    assert made.read(content, 0, 1_500_000) == made.storage.content
+    assert made.clock.skipped == 0
+
+
+def test_what_failed_on_the_way_is_told_where_the_time_is_over(rig: Callable[..., Rig]) -> None:
+    """A service that fails for ever is EIO, not ETIMEDOUT, also for who had less time than the fetch."""
+    made = rig(FakeStorage(content_of(1000)), timeout=60)
+    made.cache._clock = made.clock = Clock()  # type: ignore[assignment]
+    made.storage.failures = [ServiceFault("503") for _ in range(99)]
+    with pytest.raises(ServiceFault):
+        made.cache.contact(RENDITION, Patience(Clock(), 0.5, lambda: False))
 
 
 def test_an_unexpected_exception_is_told_as_a_bad_response(

@@ -121,19 +121,51 @@ def test_a_refused_fresh_url_ends_it(wired: Wired, status: int, kind: type[Kallg
 
 
 def test_a_storage_that_refuses_fresh_urls_costs_no_further_api_requests(wired: Wired) -> None:
-    """For ten seconds the refused URL is all that is tried."""
+    """For a moment the refused URL is all that is tried, and it is taken up again when it is accepted."""
     wired.storage_server.answer = lambda _: reply(403)
     for _ in range(5):
         with pytest.raises(NotPermitted):
             fetch(wired)
     assert len(wired.api_server.asked) == 2
+    assert len(wired.storage_server.asked) == 6
     wired.storage_server.answer = lambda asked: ranged(asked, CONTENT)
     assert fetch(wired) == CONTENT[:1000]
-    wired.storage_server.answer = lambda _: reply(403)
     wired.clock.sleep(11)
+    assert fetch(wired) == CONTENT[:1000]
+    assert len(wired.api_server.asked) == 2
+
+
+def test_a_storage_that_keeps_refusing_is_asked_with_a_new_url_ever_more_rarely(wired: Wired) -> None:
+    """A program that tries once a second for two minutes costs ten API requests, not 120."""
+    wired.storage_server.answer = lambda _: reply(403)
+    moments = []
+    for second in range(120):
+        before = len(wired.api_server.asked)
+        with pytest.raises(NotPermitted):
+            fetch(wired)
+        moments += [second] * (len(wired.api_server.asked) - before)
+        wired.clock.sleep(1)
+    assert len(moments) <= 10
+    assert moments[:2] == [0, 0]
+    # One fresh URL each time, not two: the one before was fresh as well.
+    assert moments[2] == 1
+    assert len(set(moments[1:])) == len(moments) - 1
+
+
+def test_urls_that_were_bad_for_a_moment_are_replaced_within_two_seconds(wired: Wired) -> None:
+    """The API signed wrongly: the first hold is over before anybody notices."""
+    good = wired.api_server.answer
+    wired.api_server.answer = lambda _: reply(302, Location=f"{wired.storage_server.origin}/bad?signature=x")
+    wired.storage_server.answer = lambda asked: (
+        reply(403) if asked.path == "/bad" else ranged(asked, CONTENT, ETag='"v1"')
+    )
     with pytest.raises(NotPermitted):
         fetch(wired)
-    assert len(wired.api_server.asked) == 4
+    wired.api_server.answer = good
+    with pytest.raises(NotPermitted):
+        fetch(wired)
+    wired.clock.sleep(2)
+    assert fetch(wired) == CONTENT[:1000]
 
 
 def test_a_length_that_is_not_sent_is_that_of_the_metadata(wired: Wired) -> None:
@@ -142,6 +174,16 @@ def test_a_length_that_is_not_sent_is_that_of_the_metadata(wired: Wired) -> None
     wired.broker.offer(RENDITION, lease)
     wired.storage_server.answer = lambda _: reply(200, CONTENT, Content_Length="", Connection="close")
     assert fetch(wired, stop=len(CONTENT)) == CONTENT
+
+
+def test_a_page_in_the_place_of_a_file_never_becomes_one(wired: Wired) -> None:
+    """A portal's 200, whatever it calls itself, is not of the size that the metadata states."""
+    lease = Lease(Secret(f"{wired.storage_server.origin}/x"), float("inf"), size=len(CONTENT))
+    for kind in ("text/html", "application/octet-stream"):
+        wired.broker.offer(RENDITION, lease)
+        wired.storage_server.answer = lambda _, kind=kind: reply(200, b"Sign in", Content_Type=kind)
+        with pytest.raises(BadResponse):
+            fetch(wired)
 
 
 def test_a_renewal_that_returns_the_refused_url_ends_it(wired: Wired) -> None:
@@ -167,7 +209,29 @@ def test_a_renewal_that_returns_the_refused_url_ends_it(wired: Wired) -> None:
         (reply(204), BadResponse),
         (reply(206, CONTENT[:1000], Content_Range="bytes 0-999/10241"), ContentChanged),
         (reply(206, CONTENT[:1000], Content_Range="bytes 0-999/10240", ETag='"v2"'), ContentChanged),
-        (reply(200, CONTENT + b"x"), ContentChanged),
+        (reply(200, CONTENT + b"x"), BadResponse),
+        (reply(200, CONTENT + b"x", ETag='"v1"'), BadResponse),
+        (reply(200, CONTENT + b"x", ETag='"v2"'), ContentChanged),
+        (reply(200, CONTENT, ETag='"v2"'), ContentChanged),
+        (reply(200, CONTENT, Content_Type="text/html; charset=utf-8"), BadResponse),
+        (reply(200, CONTENT, Content_Type="application/xml"), BadResponse),
+        (
+            reply(
+                206,
+                CONTENT[:1000],
+                Content_Length="",
+                Transfer_Encoding="gzip, chunked",
+                Content_Range="bytes 0-999/10240",
+            ),
+            BadResponse,
+        ),
+        *(
+            (
+                reply(206, CONTENT[:1000], Content_Range="bytes 0-999/10240", Content_Encoding=name),
+                BadResponse,
+            )
+            for name in ("br", "deflate", "x-gzip", "zstd", "identity, gzip")
+        ),
         (reply(412), ContentChanged),
         (reply(416, Content_Range="bytes */5"), ContentChanged),
     ],

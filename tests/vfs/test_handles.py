@@ -14,13 +14,24 @@ OLD, NEW = Validator(10, '"old"'), Validator(11, '"new"')
 
 
 def test_pages_are_kept_while_the_version_stays() -> None:
-    """The first open drops what an earlier mount may have left."""
+    """The first open finds none, and need not wait for them to be dropped."""
     handles = Handles()
     first = handles.add(Content(FILE, OLD))
-    assert (first.keep_cache, first.direct_io) == (False, False)
+    assert (first.keep_cache, first.direct_io) == (True, False)
     handles.remove(first.number)
     again = handles.add(Content(FILE, OLD))
     assert (again.keep_cache, again.direct_io) == (True, False)
+
+
+def test_a_file_that_may_be_forgotten_has_its_pages_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows which version they are of."""
+    monkeypatch.setattr("kallglotfs.vfs.handles.MOST_REMEMBERED", 2)
+    handles = Handles()
+    for index in range(3):
+        content = Content(Rendition(f"rec_{index}", "mp3"), OLD)
+        assert handles.add(content).keep_cache
+    assert not handles.add(Content(Rendition("rec_0", "mp3"), NEW)).keep_cache
+    assert not handles.add(Content(Rendition("rec_9", "mp3"), NEW)).keep_cache
 
 
 def test_another_version_drops_the_pages() -> None:
