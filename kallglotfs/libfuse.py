@@ -124,8 +124,12 @@ class Session:
             return True
         if not self._library.fuse_interrupted():
             return False
+        return is_stopping(self.caller())
+
+    def caller(self) -> int:
+        """Tell a callback, on its own thread, which thread called; 0 for one of another PID namespace."""
         _uid, _gid, pid = self._binding.fuse_get_context()
-        return is_stopping(pid)
+        return int(pid)
 
     def connected(self, conn: Any) -> None:
         """Take the connection over; called by the `init` callback."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kallglotfs.clock import Clock
     from kallglotfs.content.reader import Piece
     from kallglotfs.model import Attrs
+    from kallglotfs.urgency import Caller
     from kallglotfs.vfs.filesystem import FileSystem
     from kallglotfs.vfs.handles import Opened
 
@@ -112,6 +113,8 @@ class Operations:
         gid: group shown.
         umask: permission bits taken away.
         on_init: called once the kernel is connected.
+        caller: tells, on a callback's thread, who called; None where it never matters.
+        throttle_timeout: seconds one call may wait for the rate limit.
     """
 
     #: Times are passed in nanoseconds.
@@ -127,6 +130,8 @@ class Operations:
         gid: int,
         umask: int,
         on_init: Callable[[Any], None],
+        caller: Callable[[], Caller] | None = None,
+        throttle_timeout: float = float("inf"),
     ) -> None:
         self._filesystem = filesystem
         self._clock = clock
@@ -136,6 +141,8 @@ class Operations:
         self._gid = gid
         self._umask = umask
         self._on_init = on_init
+        self._caller = caller
+        self._throttle_timeout = throttle_timeout
 
     def init_with_config(self, conn: Any, _config: Any) -> None:
         """Take note that the kernel is connected."""
@@ -234,4 +241,4 @@ class Operations:
         }
 
     def _patience(self) -> Patience:
-        return Patience(self._clock, self._timeout, self._interrupted)
+        return Patience(self._clock, self._timeout, self._interrupted, self._caller, self._throttle_timeout)

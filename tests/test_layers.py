@@ -10,7 +10,7 @@ import pytest
 import kallglotfs
 
 ROOT = Path(kallglotfs.__file__).parent
-GROUND = {"errors", "model", "clock", "backoff", "patience", "single_flight", ""}
+GROUND = {"errors", "model", "clock", "urgency", "backoff", "patience", "single_flight", ""}
 #: What each part may import besides itself and the ground floor.
 ALLOWED = {
     "vfs": {"catalog", "content"},
@@ -20,6 +20,7 @@ ALLOWED = {
     "config": set(),
     "operations": {"vfs", "content"},
     "caller": set(),
+    "callers": {"caller"},
     "logs": set(),
     "mountpoint": set(),
     "background": set(),
@@ -27,6 +28,7 @@ ALLOWED = {
     "adapter": set(),
     "negotiation": set(),
     "mount": {
+        "callers",
         "libfuse",
         "negotiation",
         "mountpoint",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from cachetools import LRUCache, TTLCache
 
 from kallglotfs.clock import Deadline
-from kallglotfs.errors import NoSuchFormat, NotFound, SystemFault
+from kallglotfs.errors import Interrupted, NoSuchFormat, NotFound, SystemFault
 from kallglotfs.model import Recording, Rendition, RenditionFacts, Status
 
 if TYPE_CHECKING:
@@ -204,10 +204,13 @@ class Catalog:
             reason = self._unknown.get(key) or self._missing.get(rendition)
         if reason is not None:
             raise NotFound(reason)
-        deadline = Deadline(self._clock, self._timeout)
+        deadline = Deadline(self._clock, self._timeout, caller=patience.caller())
         future = self._executor.submit(lambda: self._lookup.look_up(rendition, deadline))
         try:
             recording = patience.wait(future, deadline)
+        except Interrupted:
+            deadline.call_off()
+            raise
         except NoSuchFormat as error:
             with self._lock:
                 self._missing[rendition] = str(error)

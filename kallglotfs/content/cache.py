@@ -23,7 +23,8 @@ from kallglotfs.content.extent import Extent
 from kallglotfs.content.memory import MemoryTier
 from kallglotfs.content.ranges import block_count
 from kallglotfs.content.sources import Shelf
-from kallglotfs.errors import TimedOut
+from kallglotfs.errors import Interrupted, TimedOut
+from kallglotfs.urgency import Urgency
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from kallglotfs.content.sources import Source
     from kallglotfs.model import Rendition, RenditionFacts, Validator
     from kallglotfs.patience import Executor, Patience
+    from kallglotfs.urgency import Caller
 
 #: Blocks of the first contact with a file: 1 MiB, handed over block by block.
 FIRST_RUN = 4
@@ -100,20 +102,32 @@ class BlockCache:
         Raises:
             KallglotError: as the source says.
         """
+        caller = patience.caller()
         with self.condition:
             facts = self._found.get(rendition)
             if facts is not None and self._has_start(rendition, facts.validator):
                 return facts
             extent = self._finding(rendition)
+            joins = extent is not None
             if extent is None:
-                extent = self._start(rendition, None, range(FIRST_RUN), self._demand)
+                extent = self._start(rendition, None, range(FIRST_RUN), self._demand, caller=caller)
             elif extent.queued:
                 self._demand.submit(extent.run)
+            extent.visitors += 1
+        if joins:
+            extent.deadline.join(caller)
         try:
             return patience.wait(extent.contact, extent.deadline)
+        except Interrupted:
+            self._leave(extent)
+            raise
         except TimedOut:
+            self._leave(extent)
             self._abandon(extent, extent.contact)
             raise
+        finally:
+            with self.condition:
+                extent.visitors -= 1
 
     def bring(self, rendition: Rendition) -> Future[RenditionFacts] | None:
         """Start finding out what version the storage has, and fetch its beginning; does not wait.
@@ -168,6 +182,8 @@ class BlockCache:
         Raises:
             KallglotError: as the source says; TimedOut, Interrupted as `patience` says.
         """
+        if not ticket.future.done():
+            ticket.extent.deadline.join(patience.caller())
         try:
             return patience.wait(ticket.future, ticket.extent.deadline)
         except TimedOut:
@@ -272,6 +288,7 @@ class BlockCache:
         blocks: range,
         executor: Executor,
         owner: object = None,
+        caller: Caller | None = None,
     ) -> Extent:
         extent = Extent(
             rendition,
@@ -284,6 +301,9 @@ class BlockCache:
             clock=self._clock,
             timeout=self._timeout,
             ahead=self._stream_ahead,
+            # A reader who waits joins it, and is a person if they say so.
+            urgency=Urgency.PREFETCH if executor is self._ahead else Urgency.BULK,
+            caller=caller,
         )
         self._extents.setdefault(rendition, []).append(extent)
         executor.submit(extent.run)
@@ -314,6 +334,14 @@ class BlockCache:
             if (rendition, validator, index) in self._blocks:
                 return range(start, index)
         return range(start, stop)
+
+    def _leave(self, extent: Extent) -> None:
+        """Spend no request on what the only one who waited for it does not want any more."""
+        with self.condition:
+            if extent.visitors > 1 or extent.contact.done():
+                return
+            extent.cancel()
+        extent.deadline.call_off()
 
     def _abandon(self, extent: Extent, future: Future[Block] | Future[RenditionFacts]) -> None:
         """Let later readers start afresh instead of joining a fetch that is stuck."""

@@ -21,13 +21,14 @@ from kallglotfs.backoff import Backoff
 from kallglotfs.clock import Clock, Deadline
 from kallglotfs.content.arena import BLOCK, Block
 from kallglotfs.content.ranges import block_count, block_range
-from kallglotfs.errors import BadResponse, ContentChanged, KallglotError, ServiceFault
+from kallglotfs.errors import BadResponse, ContentChanged, KallglotError, NothingToSpare, ServiceFault
 from kallglotfs.model import Rendition, RenditionFacts, Validator
 
 if TYPE_CHECKING:
     import threading
 
     from kallglotfs.content.sources import Body, Shelf, Source
+    from kallglotfs.urgency import Caller, Urgency
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,8 @@ class Extent:
         clock: what tells the time.
         timeout: seconds without a finished block after which it fails.
         ahead: blocks a stream may run ahead of its readers.
+        urgency: of its API requests, as long as nobody waits.
+        caller: who waits from the start, None where nobody does or who it is comes later.
     """
 
     def __init__(
@@ -86,12 +89,16 @@ class Extent:
         clock: Clock,
         timeout: float,
         ahead: int,
+        urgency: Urgency,
+        caller: Caller | None,
     ) -> None:
         self.rendition = rendition
         self.validator = expected
         self.next = blocks.start
         self.end = blocks.stop
-        self.deadline = Deadline(clock, timeout)
+        self.deadline = Deadline(clock, timeout, urgency, caller)
+        #: Callers that wait for `contact`.
+        self.visitors = 0
         #: Resolved by the first headers: what version there is.
         self.contact: Future[RenditionFacts] = Future()
         self._source = source
@@ -171,12 +178,23 @@ class Extent:
             try:
                 if not self._done():
                     self._attempt()
+            except NothingToSpare:
+                if self._gives_way():
+                    raise
             except ServiceFault as fault:
                 log.debug("%s: %s, at byte %d", self.rendition.recording_id, fault, self._position())
                 # Where every request is an API request, a few bytes are no reason to ask again at once.
                 if self._position() > before + (BLOCK if self._long else 0):
                     backoff.reset()
                 backoff.wait(fault)
+
+    def _gives_way(self) -> bool:
+        """Give up, unless somebody has come to wait for it meanwhile: the API's budget is for who waits."""
+        with self._keeper.condition:
+            unwanted = not self._waiting and not self.visitors
+            if unwanted:
+                self.cancel()
+        return unwanted
 
     def _take_from_shelf(self) -> None:
         """Hand over the blocks that the disk tier has."""

@@ -22,7 +22,11 @@ class World:
         self.confirmed: dict[Rendition, RenditionFacts] = {}
         self.allowed = 1000
         self.time = 0.0
-        self.walk = Walk(self, self, self, lambda: self.allowed, lambda: self.time, depth=4)
+        self.walk = Walk(self, self, self, self.can_spare, lambda: self.time, depth=4)
+
+    def can_spare(self) -> bool:
+        self.allowed -= 1
+        return self.allowed >= 0
 
     def following(self, rendition: Rendition, count: int) -> list[Rendition]:
         place = FILES.index(rendition) + 1
@@ -139,7 +143,6 @@ def test_what_the_budget_does_not_spare_is_not_asked_for() -> None:
         world.read(file)
     assert len(world.asked) == 1
     world.land()
-    world.allowed = 0
     world.read(FILES[10])
     assert len(world.asked) == 1
 
