@@ -124,16 +124,16 @@ class Pace:
         filled = (need - self._tokens) / rate if rate else TURN
         return max(TICK, min(left, filled if enough else TURN, TURN))
 
-    def _reserve(self, urgency: Urgency, left: float, limit: float) -> float:
+    def _reserve(self, urgency: Urgency, left: float, limit: float) -> int:
         """Return the requests that a class leaves to persons now."""
         # What nobody waits for must not eat what a person will want late in the window either.
         lasting = urgency is Urgency.PREFETCH or self._window.slides
         part = 1.0 if lasting else min(1.0, left / self._window.length)
-        return max(_least(limit), SHARE[urgency] * limit * part)
+        return max(_least(limit), int(SHARE[urgency] * limit * part))
 
     def _time_left(self, now: float) -> float:
         return max(0.1, self._window.left(now))
 
 
-def _least(limit: float) -> float:
-    return min(float(LEAST), limit // 2)
+def _least(limit: float) -> int:
+    return min(LEAST, int(limit // 2))

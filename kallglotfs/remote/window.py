@@ -30,8 +30,9 @@ SAME = 1.5
 SLID = 2.5
 #: Times that the reset has moved on within a window, after which the window is taken to slide.
 SLIDES = 3
-#: The part of a supposed limit that is tried beyond it when a window has been used up without a 429.
-MORE = 1 / 8
+#: The part of a supposed limit that is tried beyond it when a window has been used up without a 429, and the
+#: requests that must have been granted before the 429 for that; where it was fewer, the limit is doubled.
+MORE, PROVEN = 1 / 8, 8
 #: Requests of ours that are remembered, to be counted at a 429.
 REMEMBERED = 10_000
 
@@ -60,6 +61,7 @@ class Window:
         self._assumed = True
         self._began = 0.0
         self._late = 0.0
+        self._proven = False
         self._slides = 0
         self._sent: deque[float] = deque(maxlen=REMEMBERED)
         # How many requests of this window there were when it was first seen, and what became of them.
@@ -106,7 +108,7 @@ class Window:
         if self.limit is None or self.left(now) > 0:
             return False
         if not self.told and self._low < 1:
-            self.limit += max(1.0, self.limit * MORE)
+            self.limit += max(1.0, self.limit * (MORE if self._proven else 1))
         self._begin(self.limit, now, now + self.length - ROUNDING, now, self.limit, assumed=True)
         return True
 
@@ -137,6 +139,7 @@ class Window:
         if not recent:
             return
         granted = max(1.0, len(recent) - 1.0)
+        self._proven = granted >= PROVEN
         if self.limit is None:
             self.length = min(USUAL, max(1.0, now - recent[0] + pause))
             self.limit = granted
@@ -206,10 +209,13 @@ class Window:
 
     def _compare(self, apart: float, now: float, *, dated: bool) -> None:
         """Learn from two resets that follow each other how long a window is, and whether it slides."""
-        slid = dated and not self._assumed and now < self._resets - max(SLID, self.length / 4)
-        self._slides = self._slides + 1 if slid else 0
-        if slid:
+        early = not self._assumed and now < self._resets - max(SLID, self.length / 4)
+        self._slides = self._slides + 1 if early and dated else 0
+        if early and dated:
             return
+        if early:
+            # Their clock is ahead of what we took it for.
+            self._late -= self._resets - now
         if self._longest_left:
             self._longest_left = min(self._longest_left, apart)
         else:

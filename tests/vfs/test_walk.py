@@ -147,6 +147,21 @@ def test_what_the_budget_does_not_spare_is_not_asked_for() -> None:
     assert len(world.asked) == 1
 
 
+def test_a_walk_that_no_person_takes_is_told_from_one_that_a_person_may_take() -> None:
+    """Whoever asks: a file server's clients all look the same."""
+    world = World()
+    for file in FILES[:8]:
+        assert not world.walk.hurries(file)
+        world.read(file)
+    assert world.walk.hurries(FILES[8])
+    assert not world.walk.hurries(FILES[20])
+    stroll = World()
+    for file in FILES[:20]:
+        assert not stroll.walk.hurries(file)
+        stroll.read(file)
+        stroll.time += 30
+
+
 def test_a_file_that_cannot_be_brought_stops_nothing() -> None:
     """Its own reader will be told."""
     world = World()
