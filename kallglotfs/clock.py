@@ -1,13 +1,14 @@
 """Time, injected: nothing else in the package reads a clock.
 
 Threading: a `Deadline` is worked on by one thread and read, joined and called off by those that wait; every
-step is a single assignment, or an append or pop of a list.
+step is a single assignment, or an append or pop of a deque.
 """
 
 from __future__ import annotations
 
 import random
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from kallglotfs.errors import TimedOut
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kallglotfs.urgency import Caller
+
+#: Callers remembered who wait for one piece of work: the latest decide.
+MOST_JOINED = 64
 
 
 class Clock:
@@ -69,7 +73,8 @@ class Deadline:
         #: Seconds it may be held up altogether, as far as the budget has said.
         self.most_held = float("inf")
         self._urgency = urgency if caller is None else Urgency.BACKGROUND
-        self._joined: list[Caller] = [] if caller is None else [caller]
+        #: Who waits and has not been counted yet; a stream of hours is joined at every read.
+        self._joined: deque[Caller] = deque((caller,) if caller else (), MOST_JOINED)
         self._leader: Deadline | None = None
         self._wake: Callable[[], None] | None = None
         #: Whether nobody wants the result any more.
@@ -113,7 +118,7 @@ class Deadline:
     def urgency(self) -> Urgency:
         """Return how urgent it is now; called when it needs a request, which counts for those who wait."""
         while self._joined and self._urgency < Urgency.INTERACTIVE:
-            self._urgency = max(self._urgency, self._joined.pop(0).claim())
+            self._urgency = max(self._urgency, self._joined.popleft().claim())
         return self._urgency
 
     def join(self, caller: Caller | None) -> None:

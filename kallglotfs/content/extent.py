@@ -23,12 +23,13 @@ from kallglotfs.content.arena import BLOCK, Block
 from kallglotfs.content.ranges import block_count, block_range
 from kallglotfs.errors import BadResponse, ContentChanged, KallglotError, NothingToSpare, ServiceFault
 from kallglotfs.model import Rendition, RenditionFacts, Validator
+from kallglotfs.urgency import Urgency
 
 if TYPE_CHECKING:
     import threading
 
     from kallglotfs.content.sources import Body, Shelf, Source
-    from kallglotfs.urgency import Caller, Urgency
+    from kallglotfs.urgency import Caller
 
 log = logging.getLogger(__name__)
 
@@ -194,6 +195,9 @@ class Extent:
             unwanted = not self._waiting and not self.visitors
             if unwanted:
                 self.cancel()
+        if not unwanted:
+            # Who waits may not have said yet who they are.
+            self.deadline.rise(Urgency.BULK)
         return unwanted
 
     def _take_from_shelf(self) -> None:

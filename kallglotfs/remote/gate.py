@@ -76,9 +76,9 @@ class Gate:
         if given in self.under_way:
             self.under_way.remove(given)
 
-    def one_at_a_time(self) -> None:
-        """Let one through and see what the service says."""
-        self._at_a_time = 1
+    def at_a_time(self, count: int) -> None:
+        """Let no more through at first, and see what the service says."""
+        self._at_a_time = count
 
     def passed(self, given: Pass, now: float) -> None:
         """Take note of an answer that is no 429."""

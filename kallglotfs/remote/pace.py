@@ -27,6 +27,8 @@ SHARE = {Urgency.BULK: 0.25, Urgency.PREFETCH: 0.25, Urgency.BACKGROUND: 0.5}
 LEAST = 2
 #: The part of the limit that may go at once after a quiet time.
 BURST = 1 / 8
+#: Requests at a time with which a new window begins that is certain to have begun.
+FEW = 4
 #: Seconds after which a wait is reckoned anew: the reserve melts and the rate rises meanwhile.
 TURN = 1.0
 #: Seconds that no wait is shorter than.
@@ -45,7 +47,7 @@ class Pace:
     def wait(self, urgency: Urgency, now: float) -> float:
         """Return the seconds until a request may go, zero for at once."""
         if self._window.turn_over(now) and self._window.told:
-            self._gate.one_at_a_time()
+            self._gate.at_a_time(FEW if self._window.certain else 1)
         held = self._gate.wait(now)
         if held or self._window.limit is None:
             return held

@@ -60,6 +60,7 @@ class Window:
         #: Whether no answer has spoken of this window yet: it was begun because the last one ended.
         self._assumed = True
         self._began = 0.0
+        self._dated = False
         self._late = 0.0
         self._proven = False
         self._slides = 0
@@ -83,6 +84,11 @@ class Window:
     def slides(self) -> bool:
         """Whether the reset moves on with every answer."""
         return self._slides >= SLIDES
+
+    @property
+    def certain(self) -> bool:
+        """Whether its end is by the service's own clock."""
+        return self._dated
 
     def left(self, now: float) -> float:
         """Return the seconds until the next window has begun for certain."""
@@ -192,6 +198,7 @@ class Window:
             self.length = self._longest_left
         resets = now + (self.length if left is None else left)
         self._name = quota.reset
+        self._dated = left is not None and quota.dated
         if first or self.slides:
             self._begin(remaining, now, resets, now, remaining + 1, assumed=False)
         else:
