@@ -57,15 +57,21 @@ def test_waiting_for_the_rate_limit_does_not_count() -> None:
 def test_two_hundred_callers_share_one_piece_of_work() -> None:
     """One leader, one result."""
     flights: SingleFlight[int] = SingleFlight()
-    calls = []
+    calls, callers = [], []
 
     def work() -> int:
         calls.append(1)
+        while len(callers) < 200:
+            time.sleep(0.01)
         time.sleep(0.3)
         return 7
 
+    def call(number: int) -> int:
+        callers.append(number)
+        return flights.run("key", work, Deadline(Clock(), 30))
+
     with ThreadPoolExecutor(200) as pool:
-        answers = list(pool.map(lambda _: flights.run("key", work, Deadline(Clock(), 10)), range(200)))
+        answers = list(pool.map(call, range(200)))
     assert answers == [7] * 200
     assert len(calls) == 1
 

@@ -114,7 +114,7 @@ class BlockCache:
             elif extent.queued:
                 self._demand.submit(extent.run)
             extent.visitors += 1
-        if joins:
+        if joins or caller is None:
             extent.deadline.join(caller)
         try:
             return patience.wait(extent.contact, extent.deadline)
