@@ -13,7 +13,9 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -326,6 +328,40 @@ def test_a_429_that_names_no_time_is_no_loop(
     assert 1 <= time.monotonic() - began < 6
     assert fault.fired == 2
     assert service.requests.count("api") == 3
+
+
+@pytest.mark.parametrize(("disk_cache", "by_date"), [("0", True), ("64M", False)])
+def test_a_pause_that_fits_is_waited_for_by_everybody(
+    disk_cache: str,
+    by_date: bool,  # noqa: FBT001 - a parameter of the test
+    service: DemoServer,
+    mount: Callable[..., MountedFolder],
+    tmp_path: Path,
+) -> None:
+    """Sixteen readers see no error, nothing is asked meanwhile, and what is cached is read."""
+    for index in range(17):
+        service.add_recording(f"rec_a{index}", size=SIZE)
+    folder = mount(disk_cache=disk_cache, cache_dir=tmp_path / "cache")
+    paths = [folder.recordings / f"rec_a{index}.mp3" for index in range(17)]
+    known = service.audio("rec_a16", "mp3")
+    assert paths[16].read_bytes() == known
+    service.requests.clear()
+    pause = formatdate(time.time() + 4, usegmt=True) if by_date else "3"
+    fault = Fault("api", "status", status=429, times=1, headers={"Retry-After": pause})
+    service.knobs.faults = [fault]
+    with ThreadPoolExecutor(16) as pool:
+        found = [pool.submit(paths[0].read_bytes)]
+        assert wait_until(lambda: "rate limit is reached" in folder.log)
+        closed = time.monotonic()
+        found += [pool.submit(path.read_bytes) for path in paths[1:16]]
+        assert paths[16].read_bytes() == known
+        assert [each.result() for each in found] == [service.audio(f"rec_a{n}", "mp3") for n in range(16)]
+    asked = service.requests.records("api")
+    assert fault.fired == 1
+    assert len(asked) == 17
+    assert [each.status for each in asked].count(429) == 1
+    # Since the log was seen; it had been closed for a moment by then.
+    assert min(each.at for each in asked[1:]) - closed > 1.5
 
 
 def test_a_429_holds_for_everybody_and_ends_at_once_where_it_is_too_long(
