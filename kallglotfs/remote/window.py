@@ -30,9 +30,11 @@ SAME = 1.5
 SLID = 2.5
 #: Times that the reset has moved on within a window, after which the window is taken to slide.
 SLIDES = 3
-#: The part of a supposed limit that is tried beyond it when a window has been used up without a 429, and the
-#: requests that must have been granted before the 429 for that; where it was fewer, the limit is doubled.
-MORE, PROVEN = 1 / 8, 8
+#: The part of a supposed limit that is tried beyond it when a window has been used up without a 429.
+MORE = 1 / 8
+#: Requests that must have been granted before a 429 for a limit to be supposed. After fewer, somebody else
+#: may have used the window up, or the service have had a bad moment: opening the gate with care is enough.
+TELLING = 4
 #: Requests of ours that are remembered, to be counted at a 429.
 REMEMBERED = 10_000
 
@@ -62,7 +64,6 @@ class Window:
         self._began = 0.0
         self._dated = False
         self._late = 0.0
-        self._proven = False
         self._slides = 0
         self._sent: deque[float] = deque(maxlen=REMEMBERED)
         # How many requests of this window there were when it was first seen, and what became of them.
@@ -114,7 +115,7 @@ class Window:
         if self.limit is None or self.left(now) > 0:
             return False
         if not self.told and self._low < 1:
-            self.limit += max(1.0, self.limit * (MORE if self._proven else 1))
+            self.limit += max(1.0, self.limit * MORE)
         self._begin(self.limit, now, now + self.length - ROUNDING, now, self.limit, assumed=True)
         return True
 
@@ -142,10 +143,9 @@ class Window:
             return
         recent = [at for at in self._sent if now - at < USUAL]
         self._sent.clear()
-        if not recent:
+        granted = len(recent) - 1.0
+        if granted < TELLING:
             return
-        granted = max(1.0, len(recent) - 1.0)
-        self._proven = granted >= PROVEN
         if self.limit is None:
             self.length = min(USUAL, max(1.0, now - recent[0] + pause))
             self.limit = granted
