@@ -35,7 +35,7 @@ class Backoff:
         pause = max(asked or 0.0, self._pause * self._clock.jitter())
         if pause >= self._deadline.remaining():
             raise error
-        self._deadline.pause(pause, error)
+        self._deadline.rest(pause, error)
         self._clock.sleep(pause)
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
 

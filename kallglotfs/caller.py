@@ -1,4 +1,4 @@
-"""Is the program that waits for us being stopped?
+"""The program that waits for us: is it being stopped, and whose is it?
 
 libfuse tells that a request was interrupted, but not why: a harmless signal (a profiler's timer, a child
 that ended) interrupts as well, and giving up on it would fail a read for no reason. `/proc` tells the rest.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 #: Signals whose default action does not end a process.
@@ -80,3 +81,31 @@ def is_stopping(pid: int, proc: Path = Path("/proc")) -> bool:
     fatal = pending & ~caught & ~ignored & ~blocked & ~_HARMLESS_MASK
     asked = pending & _STOP_MASK & ~ignored & ~blocked
     return bool(fatal | asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What a process belongs to: its process group (a shell's job), and its session (a terminal)."""
+
+    number: int
+    session: int
+
+
+def group_of(thread: int, proc: Path = Path("/proc")) -> Group | None:
+    """Return the process group and session of a thread; 15 us.
+
+    Args:
+        thread: the thread, as FUSE names the caller; 0 where it is of another PID namespace.
+        proc: where procfs is.
+
+    Returns:
+        None where it cannot be told, or is gone.
+    """
+    if thread <= 0:
+        return None
+    try:
+        # proc(5): pid (name) state ppid pgrp session …; the name may hold anything, brackets too.
+        fields = (proc / str(thread) / "stat").read_bytes().rpartition(b")")[2].split()
+        return Group(int(fields[2]), int(fields[3]))
+    except (OSError, ValueError, IndexError):
+        return None

@@ -16,6 +16,7 @@ errno. Messages are shown to users and logged, so they never hold a key, a signa
     ├── ContentChanged       other size or ETag than pinned at open
     ├── TimedOut             our time ran out
     │   └── RateLimited      the rate limit lasts longer than we may wait
+    │       └── NothingToSpare   nobody waits for it, and the budget is for who does
     ├── Unreachable          no route, no host, nobody listening
     ├── NotReady             the recording is still being processed
     ├── Interrupted          the caller is gone or wants to stop
@@ -76,6 +77,10 @@ class TimedOut(KallglotError):
 
 class RateLimited(TimedOut):
     """The service asks for a longer pause than `throttle_timeout` allows."""
+
+
+class NothingToSpare(RateLimited):
+    """Nobody waits for the work yet, and the budget is needed for those who wait."""
 
 
 class Unreachable(KallglotError):

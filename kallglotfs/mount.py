@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from kallglotfs import __version__, libfuse
 from kallglotfs.background import leave
+from kallglotfs.callers import Callers
 from kallglotfs.catalog.catalog import Catalog
 from kallglotfs.catalog.retention import Remains, Retention
 from kallglotfs.catalog.store import CatalogStore, catalog_path
@@ -54,8 +55,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 USER_AGENT = f"kallglotfs/{__version__}"
-#: Fetches that readers wait for, at one time; a stalled host keeps its readers' threads for `timeout`.
-DEMAND_THREADS = 128
+#: Fetches that readers wait for, at one time: one for each callback that libfuse may have under way, and some
+#: for those whose readers are gone. A bulk reader whose turn at the API is a minute off keeps nobody waiting.
+DEMAND_THREADS = libfuse.THREADS + 32
 #: Seconds the key check may take: a network that is down must not stop the mount.
 CHECK_TIMEOUT = 5.0
 
@@ -257,7 +259,8 @@ class Mount:
         )
         tree = Tree(catalog, blocks, settings.formats, settings.sample_rate, clock.wall())
         depth = max(1, min(DEPTH, settings.memory_cache // 4 // (SMALL_FILE * BLOCK)))
-        walk = Walk(tree, catalog, blocks, self._remote.budget.spare, clock.now, depth)
+        walk = Walk(tree, catalog, blocks, self._remote.budget.can_spare, clock.now, depth)
+        callers = Callers(clock.now)
         reader = Reader(blocks, clock, settings.streams, settings.memory_cache // 2)
         filesystem = FileSystem(tree, blocks, reader, catalog, walk, clock)
         return Operations(
@@ -270,6 +273,8 @@ class Mount:
             gid=os.getgid() if settings.gid is None else settings.gid,
             umask=settings.umask,
             on_init=self._session.connected,
+            who=lambda: callers.of(self._session.caller()),
+            throttle_timeout=settings.throttle_timeout,
         )
 
     def _check_mounted(self) -> None:

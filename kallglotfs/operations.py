@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kallglotfs.clock import Clock
     from kallglotfs.content.reader import Piece
     from kallglotfs.model import Attrs
+    from kallglotfs.urgency import Caller
     from kallglotfs.vfs.filesystem import FileSystem
     from kallglotfs.vfs.handles import Opened
 
@@ -108,6 +109,8 @@ class Operations:
         gid: group shown.
         umask: permission bits taken away.
         on_init: called once the kernel is connected.
+        who: tells, on a callback's thread, who called; None where it never matters.
+        throttle_timeout: seconds one call may wait for the rate limit.
     """
 
     #: Times are passed in nanoseconds.
@@ -124,6 +127,8 @@ class Operations:
         gid: int,
         umask: int,
         on_init: Callable[[Any], None],
+        who: Callable[[], Caller] | None = None,
+        throttle_timeout: float = float("inf"),
     ) -> None:
         self._filesystem = filesystem
         self._clock = clock
@@ -135,6 +140,8 @@ class Operations:
         self._gid = gid
         self._umask = umask
         self._on_init = on_init
+        self._who = who
+        self._throttle_timeout = throttle_timeout
         self._repeats = Repeats(clock)
 
     def init_with_config(self, conn: Any, _config: Any) -> None:
@@ -270,4 +277,6 @@ class Operations:
         }
 
     def _patience(self, spent: float = 0.0) -> Patience:
-        return Patience(self._clock, self._timeout, self._interrupted, spent)
+        return Patience(
+            self._clock, self._timeout, self._interrupted, self._who, self._throttle_timeout, spent
+        )

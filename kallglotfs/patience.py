@@ -13,12 +13,14 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from kallglotfs.errors import Interrupted, TimedOut
+from kallglotfs.errors import Interrupted, RateLimited, TimedOut
+from kallglotfs.urgency import Bulk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kallglotfs.clock import Clock, Deadline
+    from kallglotfs.urgency import Caller
 
 T = TypeVar("T")
 
@@ -46,16 +48,37 @@ class Patience:
         clock: what tells the time.
         timeout: seconds the whole call may take, waits for the rate limit not counted.
         interrupted: tells whether the caller is gone.
+        caller: tells who the caller is, when that matters; None where it never does.
+        throttle_timeout: seconds the whole call may wait for the rate limit.
         spent: seconds of `timeout` that the same call has taken before.
     """
 
     def __init__(
-        self, clock: Clock, timeout: float, interrupted: Callable[[], bool], spent: float = 0.0
+        self,
+        clock: Clock,
+        timeout: float,
+        interrupted: Callable[[], bool],
+        caller: Callable[[], Caller] | None = None,
+        throttle_timeout: float = float("inf"),
+        spent: float = 0.0,
     ) -> None:
         self._clock = clock
         self._timeout = timeout
         self._interrupted = interrupted
         self._ends = clock.now() + max(0.0, timeout - spent) + GRACE
+        self._find_caller = caller
+        self._caller: Caller | None = None
+        self._may_be_held = throttle_timeout + GRACE
+
+    def caller(self) -> Caller | None:
+        """Return who waits, None where nobody can tell; asked on the call's own thread."""
+        if self._caller is None and self._find_caller is not None:
+            self._caller = self._find_caller()
+        return self._caller
+
+    def in_bulk(self) -> None:
+        """Take note that the caller is seen to go through many recordings, whoever they are."""
+        self._caller = Bulk()
 
     @property
     def spent(self) -> float:
@@ -73,21 +96,29 @@ class Patience:
         Raises:
             TimedOut: no answer in time.
             Stalled: as `stalled` says.
+            RateLimited: the rate limit held the call up for as long as it may.
             Interrupted: nobody wants the answer any more.
             KallglotError: whatever the work raised.
         """
         held = deadline.held
         while not future.done():
-            left = self._ends + (deadline.held - held) - self._clock.now()
+            waited = deadline.held - held
+            left = self._ends + waited - self._clock.now()
             if left <= 0:
                 raise deadline.reason(TimedOut(f"no answer within {self._timeout:g} s"))
+            if waited > self._may_be_held:
+                raise RateLimited("the rate limit holds this up for longer than throttle_timeout allows")
             try:
                 future.result(min(left, TURN))
             except FutureTimeout:
                 if not future.done() and self._interrupted():
                     raise Interrupted("the caller is gone") from None
                 if not future.done() and stalled():
-                    self._ends += deadline.held - held
+                    self._count_held(deadline.held - held)
                     raise Stalled from None
-        self._ends += deadline.held - held
+        self._count_held(deadline.held - held)
         return future.result()
+
+    def _count_held(self, seconds: float) -> None:
+        self._ends += seconds
+        self._may_be_held -= seconds

@@ -2,6 +2,8 @@
 
 Used by the remote side, so that two hundred readers of one expired lease cost one renewal.
 
+A leader's work is as urgent as the most urgent of those who wait for it.
+
 Threading: the leader works on its own thread with the lock released; followers wait on its future.
 """
 
@@ -12,7 +14,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from kallglotfs.errors import RateLimited, TimedOut
+from kallglotfs.errors import Interrupted, NothingToSpare, RateLimited, TimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from kallglotfs.clock import Deadline
 
 T = TypeVar("T")
+
+#: Seconds a follower waits at least before it looks at how long its leader was held up.
+TURN = 0.1
 
 
 class SingleFlight(Generic[T]):
@@ -39,6 +44,7 @@ class SingleFlight(Generic[T]):
 
         Raises:
             TimedOut: the caller's time ran out before the leader was done.
+            RateLimited: the caller was held up by the rate limit for as long as it may be.
             KallglotError: whatever the leader's work raised.
         """
         while True:
@@ -51,6 +57,9 @@ class SingleFlight(Generic[T]):
                 return self._lead(key, future, work)
             try:
                 return self._follow(flight, deadline)
+            except (NothingToSpare, Interrupted):
+                # Nobody wanted it when the leader gave up; now somebody does.
+                deadline.check()
             except RateLimited:
                 raise
             except TimedOut:
@@ -76,12 +85,19 @@ class SingleFlight(Generic[T]):
     def _follow(flight: tuple[Future[T], Deadline], deadline: Deadline) -> T:
         future, leader = flight
         held = leader.held
-        while not future.done():
-            deadline.check()
-            try:
-                future.result(deadline.remaining())
-            except FutureTimeout:
-                deadline.hold(leader.held - held)
-                held = leader.held
-        deadline.hold(leader.held - held)
+        deadline.follow(leader)
+        try:
+            while not future.done():
+                deadline.check()
+                if deadline.held > leader.most_held:
+                    raise RateLimited("the rate limit holds this up for longer than throttle_timeout allows")
+                try:
+                    future.result(max(TURN, deadline.remaining()))
+                except FutureTimeout:
+                    now = leader.held
+                    deadline.hold(now - held)
+                    held = now
+            deadline.hold(leader.held - held)
+        finally:
+            deadline.leave()
         return future.result()

@@ -34,6 +34,9 @@ class FakeClock(Clock):
         self.slept.append(seconds)
         self.time += seconds
 
+    def wait(self, condition: threading.Condition, seconds: float) -> None:
+        self.sleep(seconds)
+
     def jitter(self) -> float:
         return 1.0
 
@@ -49,6 +52,10 @@ class NoSleep(Clock):
 
     def sleep(self, seconds: float) -> None:
         self.skipped += seconds
+
+    def wait(self, condition: threading.Condition, seconds: float) -> None:
+        if not condition.wait(min(seconds, 0.02)):
+            self.skipped += seconds
 
 
 @dataclass

@@ -14,6 +14,7 @@ GROUND = {
     "errors",
     "model",
     "clock",
+    "urgency",
     "backoff",
     "patience",
     "single_flight",
@@ -31,6 +32,7 @@ ALLOWED = {
     "config": set(),
     "operations": {"vfs", "content"},
     "caller": set(),
+    "callers": {"caller"},
     "logs": set(),
     "mountpoint": set(),
     "unmounting": {"mountpoint"},
@@ -42,6 +44,7 @@ ALLOWED = {
     "adapter": set(),
     "negotiation": set(),
     "mount": {
+        "callers",
         "libfuse",
         "negotiation",
         "mountpoint",

@@ -10,10 +10,19 @@ import pytest
 
 from fakes import FakeClock
 from kallglotfs.clock import Clock, Deadline
-from kallglotfs.errors import BadResponse, Interrupted, KallglotError, ServiceFault, TimedOut
+from kallglotfs.errors import (
+    BadResponse,
+    Interrupted,
+    KallglotError,
+    NothingToSpare,
+    RateLimited,
+    ServiceFault,
+    TimedOut,
+)
 from kallglotfs.patience import Patience, Stalled
 from kallglotfs.remote.retry import with_retries
 from kallglotfs.single_flight import SingleFlight
+from kallglotfs.urgency import Bulk, Urgency
 
 
 def test_patience_returns_what_the_work_brings() -> None:
@@ -57,15 +66,21 @@ def test_waiting_for_the_rate_limit_does_not_count() -> None:
 def test_two_hundred_callers_share_one_piece_of_work() -> None:
     """One leader, one result."""
     flights: SingleFlight[int] = SingleFlight()
-    calls = []
+    calls, callers = [], []
 
     def work() -> int:
         calls.append(1)
+        while len(callers) < 200:
+            time.sleep(0.01)
         time.sleep(0.3)
         return 7
 
+    def call(number: int) -> int:
+        callers.append(number)
+        return flights.run("key", work, Deadline(Clock(), 30))
+
     with ThreadPoolExecutor(200) as pool:
-        answers = list(pool.map(lambda _: flights.run("key", work, Deadline(Clock(), 10)), range(200)))
+        answers = list(pool.map(call, range(200)))
     assert answers == [7] * 200
     assert len(calls) == 1
 
@@ -105,6 +120,113 @@ def test_a_follower_with_time_left_leads_when_the_leader_ran_out() -> None:
         started.wait(5)
         assert flights.run("key", lambda: 3, Deadline(Clock(), 10)) == 3
         assert isinstance(leader.exception(), TimedOut)
+
+
+@pytest.mark.parametrize("error", [NothingToSpare("no"), Interrupted("nobody")])
+def test_a_follower_leads_when_the_leader_gave_up_for_want_of_somebody_waiting(error: Exception) -> None:
+    """Now there is somebody."""
+    flights: SingleFlight[int] = SingleFlight()
+    started = threading.Event()
+
+    def unwanted() -> int:
+        started.set()
+        time.sleep(0.2)
+        raise error
+
+    with ThreadPoolExecutor(2) as pool:
+        leader = pool.submit(flights.run, "key", unwanted, Deadline(Clock(), 10))
+        started.wait(5)
+        assert flights.run("key", lambda: 3, Deadline(Clock(), 10)) == 3
+        assert leader.exception() is error
+
+
+def test_a_leader_becomes_as_urgent_as_its_followers() -> None:
+    """Also when somebody joins a follower later."""
+    flights: SingleFlight[int] = SingleFlight()
+    started, ended = threading.Event(), threading.Event()
+    leader = Deadline(Clock(), 10, Urgency.PREFETCH)
+    follower = Deadline(Clock(), 10, Urgency.PREFETCH)
+
+    def work() -> int:
+        started.set()
+        ended.wait(5)
+        return 7
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(flights.run, "key", work, leader)
+        started.wait(5)
+        second = pool.submit(flights.run, "key", work, follower)
+        while follower._leader is None:
+            time.sleep(0.001)
+        assert leader.urgency() is Urgency.PREFETCH
+        follower.join(Bulk())
+        assert leader.urgency() is Urgency.BULK
+        follower.join(None)
+        assert leader.urgency() is Urgency.INTERACTIVE
+        ended.set()
+        assert first.result() == second.result() == 7
+
+
+def test_a_follower_waits_as_long_as_it_was_held_up_with_its_leader_and_not_twice() -> None:
+    """And not beyond what it may be held up altogether."""
+    flights: SingleFlight[int] = SingleFlight()
+    started, ended = threading.Event(), threading.Event()
+    leader = Deadline(Clock(), 10)
+    leader.most_held = 1.0
+
+    def work() -> int:
+        started.set()
+        leader.pause()
+        ended.wait(5)
+        leader.resume()
+        return 7
+
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(flights.run, "key", work, leader)
+        started.wait(5)
+        fresh, tired = Deadline(Clock(), 0.3), Deadline(Clock(), 0.1)
+        tired.hold(0.9)
+        # That was long ago.
+        tired._ends -= 0.9
+        second = pool.submit(flights.run, "key", work, fresh)
+        third = pool.submit(flights.run, "key", work, tired)
+        began = time.monotonic()
+        with pytest.raises(RateLimited):
+            third.result()
+        assert time.monotonic() - began < 0.8
+        ended.set()
+        assert first.result() == second.result() == 7
+        assert fresh.held == pytest.approx(leader.held, abs=0.3)
+
+
+def test_patience_with_the_rate_limit_ends_for_the_whole_call() -> None:
+    """However many pieces of work it waits for."""
+    patience = Patience(Clock(), 5, lambda: False, throttle_timeout=0.6)
+
+    def wait() -> int:
+        deadline = Deadline(Clock(), 5)
+        future: Future[int] = Future()
+        threading.Timer(0.05, deadline.hold, [0.6]).start()
+        threading.Timer(0.5, future.set_result, [1]).start()
+        return patience.wait(future, deadline)
+
+    assert wait() == 1
+    with pytest.raises(RateLimited):
+        wait()
+
+
+def test_a_pause_does_not_count_while_it_lasts_and_after() -> None:
+    """For the deadline and for who looks at it."""
+    clock = FakeClock()
+    deadline = Deadline(clock, 10)
+    deadline.pause()
+    clock.time += 30
+    assert deadline.remaining() == 10
+    assert deadline.held == 30
+    deadline.resume()
+    clock.time += 4
+    assert deadline.remaining() == 6
+    assert deadline.held == 30
 
 
 def test_a_deadline_is_pushed_out_by_holding_and_restarted_by_progress() -> None:

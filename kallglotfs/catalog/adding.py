@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from kallglotfs.clock import Deadline
 from kallglotfs.errors import BadResponse, KeyRefused, NotFound, NotPermitted, NotReady
 from kallglotfs.model import DEFAULT_FORMAT, Recording, Rendition, Status
+from kallglotfs.urgency import Urgency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -137,4 +138,4 @@ class Adder:
         return Outcome(session_id, Result.ADDED if new else Result.KNOWN, new, skipped=skipped)
 
     def _deadline(self) -> Deadline:
-        return Deadline(self._clock, self._timeout)
+        return Deadline(self._clock, self._timeout, Urgency.BACKGROUND)

@@ -218,7 +218,7 @@ class Catalog:
         forbidden = self._forbidden.get(key)
         if forbidden is not None:
             raise forbidden.with_traceback(None)
-        deadline = Deadline(self._clock, self._timeout)
+        deadline = Deadline(self._clock, self._timeout, caller=patience.caller())
         future = self._executor.submit(lambda: self._lookup.look_up(rendition, deadline))
         try:
             recording = patience.wait(future, deadline)

@@ -31,7 +31,9 @@ from kallglotfs.errors import (
     TimedOut,
     Unreachable,
 )
+from kallglotfs.model import RenditionFacts
 from kallglotfs.patience import Stalled
+from kallglotfs.urgency import Urgency
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,8 +41,9 @@ if TYPE_CHECKING:
 
     from kallglotfs.clock import Clock
     from kallglotfs.content.sources import Source
-    from kallglotfs.model import Rendition, RenditionFacts, Validator
+    from kallglotfs.model import Rendition, Validator
     from kallglotfs.patience import Executor, Patience
+    from kallglotfs.urgency import Caller
 
 #: Blocks of the first contact with a file: 1 MiB, handed over block by block.
 FIRST_RUN = 4
@@ -117,19 +120,13 @@ class BlockCache:
         Raises:
             KallglotError: as the source says.
         """
+        caller = patience.caller()
         limit, first = SILENT, None
         while True:
-            with self.condition:
-                facts = self._known(rendition)
-                if facts is not None:
-                    return facts
-                extent = self._finding(rendition)
-                joined = extent is not None
-                if extent is None:
-                    extent = self._start(rendition, None, range(FIRST_RUN), self._demand)
-                elif extent.queued:
-                    self._demand.submit(extent.run)
-                extent.claims += 1
+            found = self._visit(rendition, caller)
+            if isinstance(found, RenditionFacts):
+                return found
+            extent, joined = found
             gone = False
             try:
                 return patience.wait(extent.contact, extent.deadline, self._passed_over(extent, limit))
@@ -148,6 +145,23 @@ class BlockCache:
             finally:
                 with self.condition:
                     extent.let_go(gone=gone)
+
+    def _visit(self, rendition: Rendition, caller: Caller | None) -> RenditionFacts | tuple[Extent, bool]:
+        """Return the version if it is known, else the extent that tells it, claimed, and if it was there."""
+        with self.condition:
+            facts = self._known(rendition)
+            if facts is not None:
+                return facts
+            extent = self._finding(rendition)
+            joined = extent is not None
+            if extent is None:
+                extent = self._start(rendition, None, range(FIRST_RUN), self._demand, caller=caller)
+            elif extent.queued:
+                self._demand.submit(extent.run)
+            extent.claims += 1
+        if joined or caller is None:
+            extent.deadline.join(caller)
+        return extent, joined
 
     def bring(self, rendition: Rendition) -> Future[RenditionFacts] | None:
         """Start finding out what version the storage has, and fetch its beginning; does not wait.
@@ -209,6 +223,8 @@ class BlockCache:
         limit, first = SILENT, None
         while True:
             extent, gone = ticket.extent, False
+            if not ticket.future.done():
+                extent.deadline.join(patience.caller())
             try:
                 return patience.wait(ticket.future, extent.deadline, self._passed_over(extent, limit))
             except Stalled:
@@ -349,6 +365,7 @@ class BlockCache:
         blocks: range,
         executor: Executor,
         owner: object = None,
+        caller: Caller | None = None,
     ) -> Extent:
         extent = Extent(
             rendition,
@@ -361,6 +378,9 @@ class BlockCache:
             clock=self._clock,
             timeout=self._timeout,
             ahead=self._stream_ahead,
+            # A reader who waits joins it, and is a person if they say so.
+            urgency=Urgency.PREFETCH if executor is self._ahead else Urgency.BULK,
+            caller=caller,
         )
         self._extents.setdefault(rendition, []).append(extent)
         executor.submit(extent.run)

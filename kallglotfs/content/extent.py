@@ -21,13 +21,23 @@ from kallglotfs.backoff import Backoff
 from kallglotfs.clock import Clock, Deadline
 from kallglotfs.content.arena import BLOCK, Block
 from kallglotfs.content.ranges import block_count, block_range
-from kallglotfs.errors import BadResponse, ContentChanged, KallglotError, RateLimited, ServiceFault, TimedOut
+from kallglotfs.errors import (
+    BadResponse,
+    ContentChanged,
+    KallglotError,
+    NothingToSpare,
+    RateLimited,
+    ServiceFault,
+    TimedOut,
+)
 from kallglotfs.model import Rendition, RenditionFacts, Validator
+from kallglotfs.urgency import Urgency
 
 if TYPE_CHECKING:
     import threading
 
     from kallglotfs.content.sources import Body, Shelf, Source
+    from kallglotfs.urgency import Caller
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +84,8 @@ class Extent:
         clock: what tells the time.
         timeout: seconds without a finished block after which it fails.
         ahead: blocks a stream may run ahead of its readers.
+        urgency: of its API requests, as long as nobody waits.
+        caller: who waits from the start, None where nobody does or who it is comes later.
     """
 
     def __init__(
@@ -88,12 +100,14 @@ class Extent:
         clock: Clock,
         timeout: float,
         ahead: int,
+        urgency: Urgency,
+        caller: Caller | None,
     ) -> None:
         self.rendition = rendition
         self.validator = expected
         self.next = blocks.start
         self.end = blocks.stop
-        self.deadline = Deadline(clock, timeout)
+        self.deadline = Deadline(clock, timeout, urgency, caller)
         #: How many wait for something of it; guarded by the condition.
         self.claims = 0
         #: Resolved by the first headers: what version there is.
@@ -207,6 +221,9 @@ class Extent:
                 if not self._done():
                     self._attempt()
                     backoff.reset()
+            except NothingToSpare:
+                if self._gives_way():
+                    raise
             except BadResponse as fault:
                 log.debug("%s: %s, at byte %d", self.rendition.recording_id, fault, self._position())
                 # Where every request is an API request, a few bytes are no reason to ask again at once.
@@ -218,6 +235,17 @@ class Extent:
                     if useless > RETRIES:
                         raise
                 backoff.wait(fault)
+
+    def _gives_way(self) -> bool:
+        """Give up, unless somebody has come to wait for it meanwhile: the API's budget is for who waits."""
+        with self._keeper.condition:
+            unwanted = not self.claims
+            if unwanted:
+                self.cancel()
+        if not unwanted:
+            # Who waits may not have said yet who they are.
+            self.deadline.rise(Urgency.BULK)
+        return unwanted
 
     def _take_from_shelf(self) -> None:
         """Hand over the blocks that the disk tier has."""

@@ -115,23 +115,22 @@ class ApiSession:
     def _admitted(self, url: Secret, headers: dict[str, str], deadline: Deadline) -> requests.Response:
         if not self.is_own(url):
             raise BadResponse("the key is for the API's own origin only")
-        key = self._key.current()
         renewed = False
         while True:
-            self._budget.admit(deadline)
-            headers["Authorization"] = f"Bearer {key.reveal()}"
-            response = self._transport.get(url, headers, deadline)
+            # Before the queue, so that a refused key is told at once, and behind it: it may have changed.
+            self._key.check()
+            response, key = self._send(url, headers, deadline)
             log.debug("API GET %s: %d", urlsplit(url.reveal()).path, response.status_code)
-            self._budget.learn(response.headers)
             if response.status_code == UNAUTHORIZED:
                 response.close()
-                key = self._key.refused(key)
+                self._key.refused(key)
                 if renewed:
                     raise KeyRefused("the API key is refused (401)")
                 renewed = True
-            elif response.status_code == TOO_MANY:
+                continue
+            self._key.accepted(key)
+            if response.status_code == TOO_MANY:
                 response.close()
-                self._budget.refuse(response.headers)
             elif response.status_code >= SERVER_ERROR:
                 response.close()
                 theirs = parse_date(response.headers.get("Date")) or self._clock.wall()
@@ -140,3 +139,21 @@ class ApiSession:
             else:
                 self._clock.learn(parse_date(response.headers.get("Date")))
                 return response
+
+    def _send(
+        self, url: Secret, headers: dict[str, str], deadline: Deadline
+    ) -> tuple[requests.Response, Secret]:
+        """Send one request in its turn; returns the answer and the key it was asked with."""
+        given = self._budget.admit(deadline)
+        try:
+            key = self._key.current()
+            headers["Authorization"] = f"Bearer {key.reveal()}"
+            response = self._transport.get(url, headers, deadline)
+        except BaseException:
+            self._budget.lost(given)
+            raise
+        if response.status_code == TOO_MANY:
+            self._budget.refused(given, response.headers)
+        else:
+            self._budget.answered(given, response.headers)
+        return response, key

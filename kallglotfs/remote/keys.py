@@ -1,5 +1,9 @@
 """The API key in use, and what becomes of it when the service refuses it.
 
+A refused key is offered once in half a minute, by one thread for all, in case the service changes its mind;
+meanwhile its source is read again, at most once a second, so that a new key works at once. A source that
+cannot be read for a moment, as while a key is being replaced, changes nothing: the next look finds it.
+
 Threading: any thread may ask; reading the key's source happens outside the lock.
 """
 
@@ -9,7 +13,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from kallglotfs.errors import KeyRefused
+from kallglotfs.errors import CredentialError, KeyRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds a refused key is not offered again: one request a half minute, until it changes.
 REFUSED_FOR = 30.0
+#: Seconds between two looks at the source of a refused key: a keyring is asked over D-Bus.
+LOOK = 1.0
 
 
 class ApiKey:
@@ -36,37 +42,89 @@ class ApiKey:
         self._clock = clock
         self._lock = threading.Lock()
         self._key = read()
-        self._refused_until = 0.0
+        #: While the key is refused: when it may be offered again, and when its source is next looked at.
+        self._offered_again: float | None = None
+        self._next_look = 0.0
+        self._offering = False
+        self._refused: Secret | None = None
+
+    def check(self) -> None:
+        """Make sure that there is a key which may be sent now.
+
+        Raises:
+            KeyRefused: the key was refused a moment ago and has not changed since; no request is spent.
+        """
+        self._usable(offer=False)
 
     def current(self) -> Secret:
-        """Return the key to send.
+        """Return the key to send now.
 
         Raises:
-            KeyRefused: this key was refused a moment ago and has not changed since; no request is spent.
+            KeyRefused: as `check`.
         """
-        with self._lock:
-            key = self._key
-            blocked = self._clock.now() < self._refused_until
-        return self._changed(key) if blocked else key
+        return self._usable(offer=True)
 
-    def refused(self, key: Secret) -> Secret:
-        """Note that the service said 401 to `key` and return the one to try instead.
+    def _usable(self, *, offer: bool) -> Secret:
+        with self._lock:
+            if self._offered_again is None:
+                return self._key
+            now = self._clock.now()
+            look = now >= self._next_look
+            if look:
+                self._next_look = now + LOOK
+        if look:
+            self._look()
+        with self._lock:
+            if self._offered_again is None:
+                return self._key
+            if now < self._offered_again:
+                raise KeyRefused("the API key is refused (401)")
+            if offer:
+                # One for all: who comes while this one is on its way is told that the key is refused.
+                self._offered_again = now + REFUSED_FOR
+                self._offering = True
+            return self._key
+
+    def accepted(self, key: Secret) -> None:
+        """Note that the service took `key`; one that was on its way when it was refused proves nothing."""
+        with self._lock:
+            if not self._offering or key != self._key:
+                return
+            self._offering = False
+            self._offered_again = None
+        log.info("the API key is accepted again")
+
+    def refused(self, key: Secret) -> None:
+        """Note that the service said 401 to `key`, and look for another one.
 
         Raises:
-            KeyRefused: the source still holds the same key.
+            KeyRefused: the source still holds the same key, or none.
         """
         with self._lock:
             if key == self._key:
-                self._refused_until = self._clock.now() + REFUSED_FOR
-        return self._changed(key)
-
-    def _changed(self, old: Secret) -> Secret:
-        fresh = self._read()
-        if fresh == old:
+                if self._offered_again is None:
+                    log.warning("the API key is refused (401); looking for another one at every request")
+                self._offered_again = self._clock.now() + REFUSED_FOR
+                self._next_look = self._clock.now() + LOOK
+                self._offering = False
+                self._refused = key
+            # Else somebody was refused before us and has found another one.
+            blocked = self._offered_again is not None
+        if blocked and not self._look():
             raise KeyRefused("the API key is refused (401)")
+
+    def _look(self) -> bool:
+        """Read the key's source; tell whether it holds another key now."""
+        try:
+            fresh = self._read()
+        except CredentialError as error:
+            log.debug("no other API key yet: %s", error)
+            return False
         with self._lock:
-            if fresh != self._key:
-                self._key = fresh
-                self._refused_until = 0.0
-                log.info("the API key has changed, the new one is in use")
-        return fresh
+            if fresh in (self._key, self._refused):
+                # Another thread may have found a new one while we were reading the old one.
+                return self._offered_again is None
+            self._key = fresh
+            self._offered_again = None
+        log.info("the API key has changed, the new one is in use")
+        return True

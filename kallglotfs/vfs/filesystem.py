@@ -155,6 +155,8 @@ class FileSystem:
             raise NotReady(f"{rendition.recording_id}: still being processed")
         validator = self._tree.pinned(rendition)
         if validator is None or not self._kept.holds(rendition, validator, 0):
+            if self._walk.hurries(rendition):
+                patience.in_bulk()
             found = self._tree.confirmed(rendition, patience).validator
             if found.size != attrs.size or (validator is not None and not validator.accepts(found)):
                 raise ContentChanged(f"{rendition.recording_id}: another version than was looked up")

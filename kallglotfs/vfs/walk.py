@@ -33,6 +33,8 @@ PROOF = 2
 DEPTH = 16
 #: Seconds of walking that are brought along.
 HORIZON = 2.0
+#: Files one after the other, and seconds for as many, that are a program's walk and no person's.
+STROLL, MINUTE = 8, 60.0
 #: Seconds that a walk takes at least, so that no clock is too coarse.
 LEAST_TIME = 0.001
 #: Walks that are followed at one time.
@@ -81,7 +83,7 @@ class Walk:
         listing: the order.
         known: the catalog.
         bringer: the block cache.
-        spare: tells how many API requests may be spent on what nobody has asked for yet.
+        can_spare: tells whether an API request may be spent on what nobody has asked for yet.
         now: tells the time, in seconds of any steady clock.
         depth: files brought along at one time.
     """
@@ -91,14 +93,14 @@ class Walk:
         listing: Listing,
         known: Known,
         bringer: Bringer,
-        spare: Callable[[], int],
+        can_spare: Callable[[], bool],
         now: Callable[[], float],
         depth: int = DEPTH,
     ) -> None:
         self._listing = listing
         self._known = known
         self._bringer = bringer
-        self._spare = spare
+        self._can_spare = can_spare
         self._now = now
         self._depth = depth
         self._lock = threading.Lock()
@@ -114,6 +116,14 @@ class Walk:
             place = self._reached.pop(rendition, None) or _Place(0, self._now())
             for each in following:
                 self._expected[each] = replace(place, files=place.files + 1)
+
+    def hurries(self, rendition: Rendition) -> bool:
+        """Tell whether opening a file would be a step of a walk that no person takes, whoever asks."""
+        with self._lock:
+            place = self._expected.get(rendition)
+        if place is None or place.files < STROLL:
+            return False
+        return place.files * MINUTE >= STROLL * (self._now() - place.began)
 
     def opened(self, rendition: Rendition) -> None:
         """Take note that a file has been opened, and bring along what follows it on a walk."""
@@ -142,9 +152,12 @@ class Walk:
         if facts is not None and self._bringer.holds(rendition, facts.validator, 0):
             return True
         with self._lock:
-            if self._under_way >= min(self._depth, self._spare()):
+            if self._under_way >= self._depth:
                 return False
             self._under_way += 1
+        if not self._can_spare():
+            self._landed()
+            return False
         future = self._bringer.bring(rendition)
         if future is None:
             self._landed()

@@ -22,7 +22,11 @@ class World:
         self.confirmed: dict[Rendition, RenditionFacts] = {}
         self.allowed = 1000
         self.time = 0.0
-        self.walk = Walk(self, self, self, lambda: self.allowed, lambda: self.time, depth=4)
+        self.walk = Walk(self, self, self, self.can_spare, lambda: self.time, depth=4)
+
+    def can_spare(self) -> bool:
+        self.allowed -= 1
+        return self.allowed >= 0
 
     def following(self, rendition: Rendition, count: int) -> list[Rendition]:
         place = FILES.index(rendition) + 1
@@ -139,9 +143,23 @@ def test_what_the_budget_does_not_spare_is_not_asked_for() -> None:
         world.read(file)
     assert len(world.asked) == 1
     world.land()
-    world.allowed = 0
     world.read(FILES[10])
     assert len(world.asked) == 1
+
+
+def test_a_walk_that_no_person_takes_is_told_from_one_that_a_person_may_take() -> None:
+    """Whoever asks: a file server's clients all look the same."""
+    world = World()
+    for file in FILES[:8]:
+        assert not world.walk.hurries(file)
+        world.read(file)
+    assert world.walk.hurries(FILES[8])
+    assert not world.walk.hurries(FILES[20])
+    stroll = World()
+    for file in FILES[:20]:
+        assert not stroll.walk.hurries(file)
+        stroll.read(file)
+        stroll.time += 30
 
 
 def test_a_file_that_cannot_be_brought_stops_nothing() -> None:
