@@ -161,6 +161,8 @@ class Api:
             if location:
                 return self._signed(self._session.resolve(location, url), response)
             if response.ok and not response.is_redirect:
+                if not _may_be_audio(response):
+                    raise BadResponse(f"{rendition.recording_id}: the answer is neither a link nor audio")
                 # Not in the reference: the bytes themselves. Then this URL is where they are.
                 return self.streamed(url)
             raise self._refusal(response, rendition.recording_id, deadline)
@@ -295,3 +297,9 @@ class Api:
                 request = error.request_id or response.headers.get("X-Request-ID")
                 text += f" {error.code[:60]!r}" + (f" (request {request[:60]!r})" if request else "")
         return MEANINGS.get(status, BadResponse)(text)
+
+
+def _may_be_audio(response: requests.Response) -> bool:
+    """Tell whether an answer says that it is audio, or does not say: a login page or an error is none."""
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return kind in ("", "application/octet-stream", "binary/octet-stream") or kind.startswith("audio/")

@@ -165,7 +165,7 @@ def test_reads_go_on_without_the_cache(
             name = f"rec_again{next(turns)}"
             service.add_recording(name, size=1000)
             assert len((folder.recordings / f"{name}.mp3").read_bytes()) == 1000
-            return "again" in folder.log.split("going on without", 1)[1]
+            return "blocks can be written again" in folder.log
 
         assert wait_until(kept_again, 20)
         assert read("rec_f5")
@@ -296,5 +296,6 @@ def test_reads_go_on_without_the_catalog(
         assert (folder.recordings / f"{name}.mp3").read_bytes() == service.audio(name, "mp3")
     assert service.requests.count("api") <= len(NAMES) + 1
     os.listdir(folder.recordings)
-    assert 1 <= len(warnings(folder)) <= 2
+    # A removed file goes on working, and a full directory does no harm to the files in it.
+    assert (fault in ("full", "error")) <= len(warnings(folder)) <= 3, warnings(folder)
     assert folder.unmount() == 0
