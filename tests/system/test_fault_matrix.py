@@ -91,7 +91,7 @@ MENDED = [
     Case("cut-undeclared", fault("storage", "truncate_undeclared", after_bytes=300_000)),
     Case("too-long", fault("storage", "too_long", after_bytes=777, times=2)),
     Case("too-long-undeclared", fault("storage", "too_long_undeclared", after_bytes=777, times=2)),
-    Case("in-crumbs", trouble("slice", STORAGE, value=997, times=2)),
+    Case("in-crumbs", trouble("slice", STORAGE, value=97, times=2)),
     Case("late", trouble("latency", STORAGE, value=1.0, times=2)),
     Case("whole-file", fault("storage", "ignore_range")),
     Case("503-twice", fault("storage", "status", status=503, times=2)),
