@@ -64,6 +64,7 @@ class Window:
         self._began = 0.0
         self._dated = False
         self._late = 0.0
+        self._refused = False
         self._slides = 0
         self._sent: deque[float] = deque(maxlen=REMEMBERED)
         # How many requests of this window there were when it was first seen, and what became of them.
@@ -114,7 +115,7 @@ class Window:
         """Begin the next window if this one is over; tells whether it did."""
         if self.limit is None or self.left(now) > 0:
             return False
-        if not self.told and self._low < 1:
+        if not self.told and self._low < 1 and not self._refused:
             self.limit += max(1.0, self.limit * MORE)
         self._begin(self.limit, now, now + self.length - ROUNDING, now, self.limit, assumed=True)
         return True
@@ -145,6 +146,10 @@ class Window:
         self._sent.clear()
         granted = len(recent) - 1.0
         if granted < TELLING:
+            if self.limit is not None:
+                # The window is used up, whoever did it; that says nothing of the limit.
+                self._low, self._refused = 0.0, True
+                self._resets = max(self._resets, now + pause - ROUNDING)
             return
         if self.limit is None:
             self.length = min(USUAL, max(1.0, now - recent[0] + pause))
@@ -213,6 +218,7 @@ class Window:
         self._resets, self._began = resets, began
         self._base, self._answered = base, 0 if assumed else 1
         self._assumed = assumed
+        self._refused = False
 
     def _compare(self, apart: float, now: float, *, dated: bool) -> None:
         """Learn from two resets that follow each other how long a window is, and whether it slides."""
