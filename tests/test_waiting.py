@@ -280,7 +280,7 @@ def test_who_has_no_time_left_is_told_what_the_work_is_trying_again_after() -> N
     """Not merely that it takes long."""
     clock = Clock()
     deadline = Deadline(clock, 60)
-    deadline.pause(1.0, ServiceFault("503"))
+    deadline.rest(1.0, ServiceFault("503"))
     with pytest.raises(ServiceFault):
         Patience(clock, -0.4, lambda: False).wait(Future(), deadline)
     deadline.restart()

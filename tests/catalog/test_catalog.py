@@ -57,7 +57,10 @@ class Rig:
         self.service = Service(error)
         self.gone: list[str] = []
         self.store = CatalogStore(path, self.clock)
-        self.catalog = Catalog(self.store, self.service, AtOnce(), self.clock, 5, self.gone.append)
+        self.absent: list[Rendition] = []
+        self.catalog = Catalog(
+            self.store, self.service, AtOnce(), self.clock, 5, self.gone.append, self.absent.append
+        )
 
     def ask(self, rendition: Rendition = RENDITION) -> Recording:
         return self.catalog.recording(rendition, Patience(self.clock, 5, lambda: False))
@@ -128,7 +131,7 @@ def test_a_rendition_found_missing_is_asked_for_again_soon(rig: Callable[[Kallgl
     """The storage's 404 holds for a second; what is cached of the recording is destroyed."""
     made = rig(NotFound("no"))
     made.catalog.missing(RENDITION, "gone")
-    assert made.gone == ["rec_1"]
+    assert (made.gone, made.absent) == ([], [RENDITION])
     with pytest.raises(NotFound):
         made.catalog.facts(RENDITION)
     made.clock.sleep(1)
