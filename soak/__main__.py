@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from soak import report
 from soak.options import MIB, Options
+from soak.preads import SIZES, read_at_random
 from soak.run import Run
 from soak.stage import Stage
 
@@ -20,14 +22,17 @@ def parse(arguments: list[str]) -> list[Options]:
     """Return the runs that the command line asks for; ends the program when it says nonsense."""
     parser = argparse.ArgumentParser(
         prog="scripts/soak",
-        description="Read from a real mount with 64 processes that check every byte. Without --hours or --minutes:"
-        " the load alone, 15 minutes. With them: URLs live 30 s and 5 % of all requests go wrong.",
+        description="Read from a real mount with 64 processes that check every byte. Without a duration: the"
+        " load alone, 15 minutes. With them: URLs live 30 s and 5 % of all requests go wrong.",
         epilog="example: scripts/soak --hours 8 --json soak.json",
     )
     parser.add_argument("--hours", type=float, default=0.0, help="soak for so long")
     parser.add_argument("--minutes", type=float, default=0.0, help="and for so long")
     parser.add_argument(
         "--quick", action="store_true", help="the load for 60 s, then bad weather for 20 s; for CI"
+    )
+    parser.add_argument(
+        "--preads", type=int, metavar="N", help="instead, N reads at random against an oracle"
     )
     parser.add_argument("--calm", action="store_true", help="no faults, whatever the duration")
     parser.add_argument("--disk", action="store_true", help="with a disk tier, of 128 MiB")
@@ -41,6 +46,9 @@ def parse(arguments: list[str]) -> list[Options]:
     plain = Options(
         disk_cache=128 * MIB if given.disk else 0, mount_options=pairs, seed=given.seed, json=given.json
     )
+    if given.preads:
+        halves = replace(plain, preads=given.preads // 2, files=0, memory_cache=8 * MIB)
+        return [replace(halves, disk_cache=0), replace(halves, disk_cache=64 * MIB, seed=given.seed + 1)]
     if given.quick:
         calm = replace(plain, seconds=60.0, warm_up=8.0)
         return [calm, replace(calm, seconds=20.0, warm_up=4.0, weather=True)]
@@ -53,14 +61,50 @@ def _stop(number: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+def _preads(options: Options) -> dict[str, Any]:
+    """Read at random, print what came of it and return it."""
+    tier = (
+        f"with a disk tier of {options.disk_cache // MIB} MiB"
+        if options.disk_cache
+        else "without a disk tier"
+    )
+    print(f"== {options.preads} reads at random {tier}", flush=True)
+    with Stage(options) as stage:
+        files = {}
+        for index, size in enumerate(SIZES):
+            stage.service.add_recording(f"rec_pread{index:02}", size)
+            files[stage.recordings / f"rec_pread{index:02}.mp3"] = stage.service.audio(f"rec_pread{index:02}")
+        reads = read_at_random(files, options.preads, options.seed)
+        asked = stage.service.requests
+        found = {
+            "seconds": reads.seconds,
+            "ways": dict(reads.ways),
+            "bytes": reads.compared,
+            "differences": reads.differences,
+            "wrong": reads.wrong,
+            "requests": {kind: asked.count(kind) for kind in ("api", "storage")},
+            "sent": sum(each.bytes_sent for each in asked.records("storage")),
+            "longest_s": reads.latencies.longest,
+        } | {f"p{part * 100:g}_s": reads.latencies.percentile(part) for part in (0.5, 0.99, 0.999)}
+    print(json.dumps(found, indent=1), flush=True)
+    return found
+
+
 def main(arguments: list[str]) -> int:
     """Run; 0 when all was as promised, 1 when not, 130 when interrupted from the keyboard."""
     runs = parse(arguments)
+    # The service's complaints that readers went elsewhere in the middle of an answer, thousands of them.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
-    figures = []
+    figures: list[dict[str, Any]] = []
     failed = interrupted = False
     for options in runs:
+        if options.preads:
+            found = _preads(options)
+            figures.append(found)
+            failed |= bool(found["differences"])
+            continue
         what = "URLs of 30 s and 5 % faults" if options.weather else "load"
         print(f"== {what}: {options.seconds:.0f} s after a warm-up of {options.warm_up:.0f} s", flush=True)
         with Stage(options) as stage:

@@ -23,6 +23,7 @@ class Options:
         files: how many recordings there are.
         memory_cache: bytes of the mount's memory tier; less than the recordings together.
         disk_cache: bytes of its disk tier; 0 for none.
+        preads: reads at random instead of all that; 0 for none.
         mount_options: more of them, by name.
         seed: of everything that is left to chance.
         json: where to write the figures, None for nowhere.
@@ -35,6 +36,7 @@ class Options:
     files: int = 96
     memory_cache: int = 64 * MIB
     disk_cache: int = 0
+    preads: int = 0
     mount_options: tuple[tuple[str, str], ...] = ()
     seed: int = 1
     json: Path | None = None

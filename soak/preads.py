@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from soak.latency import Latencies
@@ -72,8 +73,8 @@ class _File:
 def read_at_random(files: Mapping[Path, bytes], count: int, seed: int) -> Reads:
     """Read `count` times and compare each time.
 
-    It is done by a process of its own: a page fault in mapped memory holds Python's lock, and the service, which
-    may run in the caller's process, could not answer.
+    It is done by a process of its own: a page fault in mapped memory holds Python's lock, and the service, if
+    it runs in the caller's process, could not answer.
 
     Args:
         files: mounted paths, and what they must hold.
@@ -90,9 +91,11 @@ def _read(files: dict[Path, bytes], count: int, seed: int) -> Reads:
 
 class _Reading:
     def __init__(self, files: Mapping[Path, bytes], seed: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - reproducible on purpose
+        self._random = random.Random(seed)
         self._files = [
-            _File(path.name, path, content, os.open(path, os.O_RDONLY), os.open(path, os.O_RDONLY | os.O_DIRECT))
+            _File(
+                path.name, path, content, os.open(path, os.O_RDONLY), os.open(path, os.O_RDONLY | os.O_DIRECT)
+            )
             for path, content in files.items()
         ]
         # O_DIRECT wants memory that begins at a page.
@@ -118,7 +121,7 @@ class _Reading:
         return self._reads
 
     def _offset(self, file: _File) -> int:
-        """Return an offset: anywhere, close to a block's border, close to the end, beyond it, far beyond it."""
+        """Return an offset: anywhere, close to a block's border or to the end, beyond it, far beyond it."""
         size = len(file.content)
         match self._random.randrange(10):
             case 0:
@@ -189,7 +192,7 @@ class _Reading:
         for how, wanted in ((os.SEEK_DATA, offset), (os.SEEK_HOLE, size)):
             found: int | None
             try:
-                found = self._timed("SEEK_DATA, SEEK_HOLE", lambda how=how: os.lseek(file.descriptor, offset, how))  # type: ignore[misc]
+                found = self._timed("SEEK_DATA, SEEK_HOLE", partial(os.lseek, file.descriptor, offset, how))
             except OSError as error:
                 found = None if error.errno == errno.ENXIO else -1
             if found != (wanted if offset < size else None):

@@ -1,8 +1,8 @@
 """One reader, a process of its own: reads from the mount and compares every byte with the oracle.
 
-`python -m soak.reader ORDER` with a JSON order; prints violations as they happen, and a summary at the end, one
-JSON object a line. Standard library only, so that 64 of them start quickly. It ends when the stop file appears: a
-signal would interrupt the very calls that are measured.
+`python -m soak.reader ORDER` with a JSON order; prints violations as they happen, and a summary at the end,
+one JSON object a line. Standard library only, so that 64 of them start quickly. It ends when the stop file
+appears: a signal would interrupt the very calls that are measured.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Reader:
 
     def __init__(self, order: Order) -> None:
         self._order = order
-        self._random = random.Random(order.seed)  # noqa: S311 - reproducible on purpose
+        self._random = random.Random(order.seed)
         self._oracles = {name: _mapped(Path(order.oracle, name)) for name in order.names}
         self.tally = Tally()
 

@@ -18,8 +18,8 @@ _PARTS = (0.5, 0.99, 0.999)
 
 def as_text(outcome: Outcome) -> str:
     """Return the table."""
-    lines = [f"{'readers':<12}{'calls':>10}{'MiB':>10}{'p50 ms':>10}{'p99 ms':>10}{'p99.9 ms':>10}{'max s':>8}"
-             f"{'errors':>8}{'wrong':>7}"]  # fmt: skip
+    names = "".join(f"{name:>10}" for name in ("calls", "MiB", "p50 ms", "p99 ms", "p99.9 ms"))
+    lines = [f"{'readers':<12}{names}{'max s':>8}{'errors':>8}{'wrong':>7}"]
     every, compared = Latencies(), 0
     for kind in KINDS:
         tally = outcome.findings.kinds[kind]
@@ -60,6 +60,8 @@ def as_text(outcome: Outcome) -> str:
 def as_json(outcome: Outcome) -> dict[str, Any]:
     """Return everything, percentiles worked out."""
     plain = asdict(replace(outcome, findings=Findings(violations=outcome.findings.violations)))
+    # Python 3.11's `asdict` counts the pairs of a Counter.
+    plain |= {"requests": dict(outcome.requests), "faulty": dict(outcome.faulty)}
     plain["findings"]["kinds"] = {
         kind: {
             "calls": tally.latencies.count,
@@ -69,7 +71,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
             "late": tally.late,
             "longest_s": tally.latencies.longest,
         }
-        | {f"p{part:.1%}".rstrip("%") + "_s": tally.latencies.percentile(part) for part in _PARTS}
+        | {f"p{part * 100:g}_s": tally.latencies.percentile(part) for part in _PARTS}
         for kind, tally in outcome.findings.kinds.items()
     }
     return plain

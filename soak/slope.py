@@ -9,21 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Student's t for 95 % two-sided, by degrees of freedom; between them the stricter (smaller number of) is taken.
+#: Student's t for 95 % two-sided, by degrees of freedom; the next smaller number of them is on the safe side.
 _T = {
-    1: 12.71,
-    2: 4.30,
-    3: 3.18,
-    4: 2.78,
-    5: 2.57,
-    6: 2.45,
-    8: 2.31,
-    10: 2.23,
-    15: 2.13,
-    20: 2.09,
-    30: 2.04,
+    1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 8: 2.31, 10: 2.23, 15: 2.13, 20: 2.09, 30: 2.04,
     60: 2.0,
-}
+}  # fmt: skip
 _LEAST = 3
 
 

@@ -113,7 +113,7 @@ class Stage:
     def _record(self) -> None:
         """Add the recordings, and write what they hold where readers can map it."""
         self.oracle.mkdir()
-        chance = random.Random(self._options.seed)  # noqa: S311 - reproducible on purpose
+        chance = random.Random(self._options.seed)
         for index in range(self._options.files):
             recording = f"rec_soak{index:03}"
             size = chance.randrange(_SMALLEST, _LARGEST)

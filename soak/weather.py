@@ -1,7 +1,7 @@
 """Five per cent of all requests go wrong, each in a way that passes: tried again, it works.
 
-Most kinds hit a share of the requests by chance. A refused URL (403, 404, 410) is different: a second refusal, of
-the fresh one, is an answer and no fault. Those hit one request of one recording at a time.
+Most kinds hit a share of the requests by chance. A refused URL (403, 404, 410) is different: a second
+refusal, of the fresh one, is an answer and no fault. Those hit one request of one recording at a time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHARE = 0.05
 _STALL, _PAUSE = 3.0, "1"
 #: Bytes per second of a slow body: the largest recording takes six seconds.
 _SLOW = 1_000_000.0
-#: Bytes before a cut or a stall: anywhere in a small request, the first byte and the last of a block included.
+#: Bytes before a cut or a stall, besides those left to chance: at the start, and around the end of a block.
 _PLACES = (0, 1, 262_143, 262_144, 262_145)
 #: Refusals, and the seconds between two of one kind that makes them 0.1 % or so of the requests.
 _REFUSALS = (403, 404, 410)
@@ -82,7 +82,7 @@ class Weather:
     _standing: list[Fault] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._chance = random.Random(self.seed)  # noqa: S311 - reproducible on purpose
+        self._chance = random.Random(self.seed)
 
     def begin(self) -> None:
         """Let things go wrong."""
@@ -94,7 +94,7 @@ class Weather:
         self.turn(0.0)
 
     def turn(self, now: float) -> None:
-        """Choose new places for the cuts and, when it is time, recordings whose URL is refused; called often."""
+        """Choose new places for the cuts and, when it is time, recordings whose URL is refused."""
         for fault in self._standing:
             if fault.action in _CUTS:
                 most = 400 if fault.kind == "api" else 1_000_000
@@ -102,12 +102,12 @@ class Weather:
                     (*_PLACES, *(self._chance.randrange(most) for _ in range(5)))
                 )
         for status in _REFUSALS:
-            fault = self._refusals.get(status)
-            if fault is not None and fault.fired:
-                self.fired[_name(fault)] += fault.fired
+            refusal = self._refusals.get(status)
+            if refusal is not None and refusal.fired:
+                self.fired[_name(refusal)] += refusal.fired
                 del self._refusals[status]
                 self._due[status] = now + _REFUSAL_PAUSE
-            elif fault is None and now >= self._due.get(status, 0.0):
+            elif refusal is None and now >= self._due.get(status, 0.0):
                 # One at a time for a recording: its fresh URL must work.
                 taken = {each.match for each in self._refusals.values()}
                 match = self._chance.choice([name for name in self.names if name not in taken])

@@ -43,7 +43,7 @@ def test_reads_at_random_are_as_the_oracle_says(
         files[folder.recordings / f"rec_pread{index:02}.mp3"] = service.audio(f"rec_pread{index:02}")
     reads = read_at_random(files, COUNT // 2, seed=int(disk == "0"))
     assert reads.wrong == []
-    assert WAYS <= reads.ways.keys()
+    assert reads.ways.keys() >= WAYS
     assert reads.latencies.longest < 10
     assert service.requests.count("api") == len(SIZES)
     sent = sum(each.bytes_sent for each in service.requests.records("storage"))
