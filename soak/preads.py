@@ -221,9 +221,8 @@ class _Reading:
             self._differs("fstat", file, 0, f"is of {size} bytes")
 
     def _drop(self, file: _File) -> None:
-        """Drop the kernel's pages of all files, so that the mount answers again."""
-        for each in self._files:
-            os.posix_fadvise(each.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        """Drop the kernel's pages of the file, so that the mount answers again."""
+        os.posix_fadvise(file.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         self._pread(file)
 
     def _timed(self, way: str, call: Callable[[], T]) -> T:

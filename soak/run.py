@@ -109,7 +109,7 @@ class Run:
         self._requests: Counter[str] = Counter()
         self._hit = 0
         self._sent = 0
-        self._weather = Weather(stage.service, stage.names, options.seed) if options.weather else None
+        self._weather = Weather(stage.service, options.seed) if options.weather else None
         self._interrupted = False
 
     def run(self) -> Outcome:
@@ -168,7 +168,10 @@ class Run:
 
     def _count(self) -> None:
         """Add up what was asked, and forget it: the log of an hour would fill the memory."""
-        for record in self._stage.service.requests.take():
+        records = self._stage.service.requests.take()
+        if self._weather is not None:
+            self._weather.learn(records)
+        for record in records:
             self._requests[record.kind] += 1
             self._sent += record.bytes_sent
 

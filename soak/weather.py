@@ -1,7 +1,8 @@
 """Five per cent of all requests go wrong, each in a way that passes: tried again, it works.
 
 Most kinds hit a share of the requests by chance. A refused URL (403, 404, 410) is different: a second
-refusal, of the fresh one, is an answer and no fault. Those hit one request of one recording at a time.
+refusal, of the fresh one, is an answer and no fault. Those hit one request of one recording at a time, whose
+URL is neither so new that it may follow a refusal nor so old that it may run out by itself.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from kallglotfs.demo.knobs import Fault, Kind
 
 if TYPE_CHECKING:
+    from kallglotfs.demo.requestlog import Record
     from kallglotfs.demo.server import DemoServer
 
 #: Part of all requests to each server that goes wrong.
@@ -24,6 +26,8 @@ _STALL, _PAUSE = 3.0, "1"
 _SLOW = 1_000_000.0
 #: Bytes before a cut or a stall, besides those left to chance: at the start, and around the end of a block.
 _PLACES = (0, 1, 262_143, 262_144, 262_145)
+#: Seconds a URL lives, and its age when it may be refused; after `_REST` the same recording's may be again.
+_LIFETIME, _YOUNGEST, _OLDEST, _EXPOSED, _REST = 30.0, 2.0, 12.0, 18.0, 40.0
 #: Refusals, and the seconds between two of one kind that makes them 0.1 % or so of the requests.
 _REFUSALS = (403, 404, 410)
 _REFUSAL_PAUSE = 5.0
@@ -68,33 +72,45 @@ class Weather:
 
     Args:
         service: what goes wrong.
-        names: recordings, by file name.
         seed: of its choices.
     """
 
     service: DemoServer
-    names: list[str]
     seed: int
     fired: Counter[str] = field(default_factory=Counter)
     _chance: random.Random = field(init=False)
     _refusals: dict[int, Fault] = field(default_factory=dict)
     _due: dict[int, float] = field(default_factory=dict)
+    #: When each recording got its last URL, and when one was last refused; by id, on the monotonic clock.
+    _issued: dict[str, float] = field(default_factory=dict)
+    _refused: dict[str, float] = field(default_factory=dict)
     _standing: list[Fault] = field(default_factory=list)
+    _withdrawn: list[Fault] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)
 
     def begin(self) -> None:
         """Let things go wrong."""
-        self.service.knobs.url_lifetime = 30.0
+        self.service.knobs.url_lifetime = _LIFETIME
         for faults in (_storage_faults(), _api_faults()):
             for fault in faults:
                 fault.times, fault.share = -1, SHARE / len(faults)
             self._standing += faults
         self.turn(0.0)
 
+    def learn(self, records: list[Record]) -> None:
+        """Take note of the URLs that the service has given out."""
+        for record in records:
+            if record.kind == "api" and record.recording and record.status in (200, 302):
+                self._issued[record.recording] = record.at
+
     def turn(self, now: float) -> None:
-        """Choose new places for the cuts and, when it is time, recordings whose URL is refused."""
+        """Choose new places for the cuts and, when it is time, recordings whose URL is refused.
+
+        Args:
+            now: on the monotonic clock.
+        """
         for fault in self._standing:
             if fault.action in _CUTS:
                 most = 400 if fault.kind == "api" else 1_000_000
@@ -104,22 +120,34 @@ class Weather:
         for status in _REFUSALS:
             refusal = self._refusals.get(status)
             if refusal is not None and refusal.fired:
-                self.fired[_name(refusal)] += refusal.fired
-                del self._refusals[status]
+                self._refused[refusal.match] = now
                 self._due[status] = now + _REFUSAL_PAUSE
-            elif refusal is None and now >= self._due.get(status, 0.0):
-                # One at a time for a recording: its fresh URL must work.
-                taken = {each.match for each in self._refusals.values()}
-                match = self._chance.choice([name for name in self.names if name not in taken])
+            if refusal is not None and (
+                refusal.fired or now - self._issued.get(refusal.match, 0.0) > _EXPOSED
+            ):
+                self._withdrawn.append(self._refusals.pop(status))
+            elif refusal is None and now >= self._due.get(status, 0.0) and (ids := self._exposed(now)):
+                match = self._chance.choice(ids)
                 self._refusals[status] = Fault("storage", "status", status=status, match=match)
         self.service.knobs.faults = [*self._refusals.values(), *self._standing]
 
     def end(self) -> Counter[str]:
         """Let all be well; return how often each kind has hit."""
         self.service.knobs.faults = []
-        for fault in (*self._refusals.values(), *self._standing):
+        for fault in (*self._withdrawn, *self._refusals.values(), *self._standing):
             self.fired[_name(fault)] += fault.fired
         return self.fired
+
+    def _exposed(self, now: float) -> list[str]:
+        """Return the recordings whose URL may be refused now."""
+        taken = {each.match for each in self._refusals.values()}
+        return [
+            recording
+            for recording, issued in self._issued.items()
+            if _YOUNGEST <= now - issued <= _OLDEST
+            and recording not in taken
+            and now - self._refused.get(recording, -_REST) >= _REST
+        ]
 
 
 def _name(fault: Fault) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -45,17 +45,6 @@ FILLER, FILLER_SIZE = "rec_filler", 12_000_000
 
 #: Recordings of one example: few, so that much happens to each.
 MOST = 3
-
-# A failure is not made smaller in CI: each try mounts again, which takes minutes. The long profile does.
-settings.register_profile(
-    "brief",
-    max_examples=12,
-    stateful_step_count=30,
-    derandomize=True,
-    database=None,
-    phases=[Phase.explicit, Phase.generate],
-)
-settings.register_profile("long", max_examples=100_000, stateful_step_count=60, database=None)
 
 
 @dataclass
@@ -244,7 +233,7 @@ class Versions(RuleBasedStateMachine):
 
     @rule(really=st.booleans())
     def restart(self, really: bool) -> None:  # noqa: FBT001 - Hypothesis calls
-        """The mount ends and begins anew, with the same catalog and disk tier; that takes long: less often."""
+        """The mount ends and begins anew, with the same catalog and disk tier; which takes long."""
         if not really:
             return
         for handle in list(self._open):
