@@ -7,6 +7,7 @@ import json
 import logging
 import signal
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -97,6 +98,9 @@ def main(arguments: list[str]) -> int:
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
+    # Not as an exception: what has been found until then is told.
+    stopped = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: stopped.set())
     figures: list[dict[str, Any]] = []
     failed = interrupted = False
     for options in runs:
@@ -108,7 +112,7 @@ def main(arguments: list[str]) -> int:
         what = "URLs of 30 s and 5 % faults" if options.weather else "load"
         print(f"== {what}: {options.seconds:.0f} s after a warm-up of {options.warm_up:.0f} s", flush=True)
         with Stage(options) as stage:
-            outcome = Run(stage, options).run()
+            outcome = Run(stage, options, stopped).run()
             print(report.as_text(outcome), flush=True)
             figures.append(report.as_json(outcome))
             failed |= bool(outcome.violations)

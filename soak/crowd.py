@@ -71,7 +71,17 @@ class Crowd:
         ]
 
     def __enter__(self) -> Self:
-        """Start all of them."""
+        """Start all of them, or none."""
+        try:
+            self._start()
+        except BaseException:
+            for _, process, _ in self._processes:
+                process.kill()
+                process.wait(_ENDING)
+            raise
+        return self
+
+    def _start(self) -> None:
         for index, order in enumerate(self._orders):
             path = self._directory / f"{index}.jsonl"
             with path.open("wb") as output:
@@ -82,7 +92,6 @@ class Crowd:
                     start_new_session=True,
                 )
             self._processes.append((order.kind, process, path))
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

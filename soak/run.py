@@ -15,6 +15,8 @@ from soak.slope import Slope, fit
 from soak.weather import SHARE, Weather
 
 if TYPE_CHECKING:
+    import threading
+
     from soak.options import Options
     from soak.stage import Ending, Stage
 
@@ -100,9 +102,10 @@ class Run:
     Args:
         stage: service, recordings, mount.
         options: how long, and what for.
+        stopped: set from elsewhere to end the run early.
     """
 
-    def __init__(self, stage: Stage, options: Options) -> None:
+    def __init__(self, stage: Stage, options: Options, stopped: threading.Event) -> None:
         self._stage = stage
         self._options = options
         self._samples: list[tuple[float, Footprint]] = []
@@ -110,7 +113,7 @@ class Run:
         self._hit = 0
         self._sent = 0
         self._weather = Weather(stage.service, options.seed) if options.weather else None
-        self._interrupted = False
+        self._stopped = stopped
 
     def run(self) -> Outcome:
         """Do it, and judge."""
@@ -143,28 +146,26 @@ class Run:
             faulty=fired,
             sent=self._sent,
             ending=stage.unmount(),
-            interrupted=self._interrupted,
+            interrupted=self._stopped.is_set(),
         )
+        if outcome.interrupted:
+            # Readers that had no time to read prove nothing.
+            warmed.idle = findings.idle = 0
         outcome.violations = [*_of_readers(warmed, "warm-up"), *self._judged(outcome)]
         return outcome
 
     def _pass(self, seconds: float) -> None:
         """Let time pass: look at the daemon, count requests, change the weather."""
-        if self._interrupted:
-            return
         ends = time.monotonic() + seconds
         look = 0.0
-        try:
-            while (now := time.monotonic()) < ends and self._stage.alive:
-                if self._weather is not None:
-                    self._weather.turn(now)
-                if now >= look:
-                    look = now + _LOOK
-                    self._samples.append((now, footprint(self._stage.pid)))
-                    self._count()
-                time.sleep(max(0.0, min(_TURN, ends - now)))
-        except KeyboardInterrupt:
-            self._interrupted = True
+        while (now := time.monotonic()) < ends and self._stage.alive and not self._stopped.is_set():
+            if self._weather is not None:
+                self._weather.turn(now)
+            if now >= look:
+                look = now + _LOOK
+                self._samples.append((now, footprint(self._stage.pid)))
+                self._count()
+            self._stopped.wait(max(0.0, min(_TURN, ends - now)))
 
     def _count(self) -> None:
         """Add up what was asked, and forget it: the log of an hour would fill the memory."""
@@ -177,7 +178,7 @@ class Run:
 
     def _quiet(self) -> Footprint:
         """Return the daemon's footprint once nobody reads."""
-        time.sleep(0 if self._interrupted else _QUIET)
+        self._stopped.wait(_QUIET)
         self._count()
         return footprint(self._stage.pid)
 

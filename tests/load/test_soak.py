@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,7 @@ def test_a_wrong_oracle_is_a_violation(stage: Stage) -> None:
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
-    outcome = Run(stage, SMALL).run()
+    outcome = Run(stage, SMALL, threading.Event()).run()
     assert any("other bytes" in each for each in outcome.violations)
     assert outcome.findings.kinds["sequential"].mismatches > 0
     assert {each["violation"] for each in outcome.findings.violations} == {"mismatch"}
@@ -51,7 +51,7 @@ def test_a_fault_that_does_not_pass_is_a_violation(stage: Stage) -> None:
     """A storage that refuses every URL: errors, told apart from wrong bytes; the fault is seen to fire."""
     refusal = Fault("storage", "status", status=403, times=-1)
     stage.service.knobs.faults = [refusal]
-    outcome = Run(stage, SMALL).run()
+    outcome = Run(stage, SMALL, threading.Event()).run()
     assert refusal.fired > 0
     assert any("calls failed" in each for each in outcome.violations)
     assert not any("other bytes" in each for each in outcome.violations)
@@ -66,7 +66,6 @@ def test_ctrl_c_ends_the_run_cleanly(tmp_path: Path) -> None:
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert wait_until(lambda: any(tmp_path.glob("kallglotfs-soak-*/warm-up")), 60)
-            time.sleep(1)
             process.send_signal(signal.SIGINT)
             text, _ = process.communicate(timeout=100)
         finally:
