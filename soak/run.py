@@ -186,14 +186,14 @@ class Run:
         """Return the footprint when it is back at the baseline, or when that took too long."""
         ends = time.monotonic() + _RETURN
         found = self._quiet()
-        while _excess(before, found) and time.monotonic() < ends:
+        while _excess(before, found) and not self._stopped.is_set() and time.monotonic() < ends:
             time.sleep(1)
             found = footprint(self._stage.pid)
         return found
 
     def _judged(self, outcome: Outcome) -> list[str]:
         options, stage = self._options, self._stage
-        wrong = [*_of_readers(outcome.findings, "load"), *_excess(outcome.before, outcome.after)]
+        wrong = _of_readers(outcome.findings, "load")
         if (outcome.ending.umount, outcome.ending.daemon) != (0, 0):
             wrong.append(
                 f"umount ended with {outcome.ending.umount}, the daemon with {outcome.ending.daemon}"
@@ -201,7 +201,8 @@ class Run:
         if "Traceback" in stage.log or " ERROR " in stage.log:
             wrong.append("the daemon logged an error or a traceback")
         if outcome.interrupted:
-            return wrong
+            return wrong  # a warm-up that was cut short leaves no baseline
+        wrong += _excess(outcome.before, outcome.after)
         if not options.disk_cache and self._sent < BOUNDS.refetched * stage.total:
             wrong.append(f"the storage sent {self._sent} bytes of {stage.total}: nothing was evicted")
         if not options.weather and outcome.requests["api"] > len(stage.names):
