@@ -7,7 +7,7 @@ from hypothesis import Phase, settings
 # A failure is not made smaller in CI: each try mounts again, which takes minutes. The long profile does.
 settings.register_profile(
     "brief",
-    max_examples=12,
+    max_examples=40,
     stateful_step_count=30,
     derandomize=True,
     database=None,
