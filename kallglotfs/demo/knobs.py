@@ -7,6 +7,7 @@ fault, which counts, happens under a lock.
 from __future__ import annotations
 
 import dataclasses
+import random
 import re
 import threading
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class Fault:
         match: a regular expression searched in `path?query` (storage: in the path, without the signature).
         match_range: a regular expression searched in the Range header ("" when there is none).
         skip: how many matching requests are spared first.
+        share: the part of the matching requests that it hits, by chance; 1 for all.
         after_bytes: body bytes sent before a cut or a stall; extra bytes of `too_long`.
         status: the status of `status`, `redirect` and `html_body`; None for what is usual.
         code: the error code in the envelope of `status`; "" for what is usual with the status.
@@ -74,6 +76,7 @@ class Fault:
     match: str = ""
     match_range: str = ""
     skip: int = 0
+    share: float = 1.0
     after_bytes: int = 0
     status: int | None = None
     code: str = ""
@@ -195,6 +198,8 @@ class Knobs:
                     continue
                 if fault.skip > 0:
                     fault.skip -= 1
+                    continue
+                if fault.share < 1 and random.random() >= fault.share:  # noqa: S311 - chance, no secret
                     continue
                 fault.fired += 1
                 return fault

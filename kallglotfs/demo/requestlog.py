@@ -92,6 +92,12 @@ class RequestLog:
         with self._lock:
             return self._peak.get(kind, 0)
 
+    def take(self) -> list[Record]:
+        """Return all records and forget them, so that a long run can add them up."""
+        with self._lock:
+            records, self._records = self._records, []
+        return records
+
     def clear(self) -> None:
         """Forget all requests."""
         with self._lock:
