@@ -29,14 +29,14 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: Schema version, kept in `user_version`; version 0 is a new file.
-VERSION = 1
+#: Schema version, kept in `user_version`; 0 is a new file. One of an earlier version is brought up to date.
+VERSION = 2
 #: Seconds to wait for another process's write.
 BUSY = 5.0
 
 # The index holds all that `listed` and `count` filter and sort by. `expires_at` comes behind `id`: in front
 # of it, a range of it would spoil the order by id that pages need.
-_SCHEMA = """
+_FIRST = """
 CREATE TABLE recordings (
     id TEXT PRIMARY KEY, session_id TEXT, channel TEXT, duration REAL,
     status TEXT NOT NULL, format TEXT NOT NULL, size INTEGER, sample_rate INTEGER, bit_depth INTEGER,
@@ -49,7 +49,32 @@ CREATE TABLE renditions (
     PRIMARY KEY (recording_id, format, rate)
 ) WITHOUT ROWID;
 """
-_PROBES = ("SELECT 1 FROM recordings LIMIT 1", "SELECT 1 FROM renditions LIMIT 1")
+# `listed_at` is when a session's recordings were last listed, `settled` that they need not be listed again.
+# What `documents` tells of a session's JSON is kept in the cache, not here: it is what was said on the phone.
+_SECOND = """
+CREATE INDEX recordings_session ON recordings (session_id, id) WHERE session_id IS NOT NULL;
+CREATE INDEX recordings_created ON recordings (created_at, id) WHERE created_at IS NOT NULL;
+CREATE TABLE sessions (
+    id TEXT PRIMARY KEY, status TEXT, created_at REAL, ended_at REAL, listed_at REAL, settled INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE documents (
+    session_id TEXT, kind TEXT, state TEXT NOT NULL, size INTEGER NOT NULL, languages TEXT NOT NULL,
+    asked_at REAL NOT NULL, PRIMARY KEY (session_id, kind)
+) WITHOUT ROWID;
+CREATE TABLE events (id TEXT PRIMARY KEY, received_at REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX events_received ON events (received_at);
+CREATE TABLE sources (
+    name TEXT PRIMARY KEY, position TEXT NOT NULL, last_run REAL, last_error TEXT NOT NULL,
+    found INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE forgotten (id TEXT PRIMARY KEY, forgotten_at REAL NOT NULL) WITHOUT ROWID;
+"""
+#: What leads from each version to the next.
+_STEPS = (_FIRST, _SECOND)
+_PROBES = tuple(
+    f"SELECT 1 FROM {table} LIMIT 1"  # noqa: S608 - our own tables
+    for table in ("recordings", "renditions", "sessions", "documents", "events", "sources", "forgotten")
+)
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 # What a statement of ours fails with where a table is not what it should be; tested for when opening only.
 _FOREIGN = (*_DAMAGE, sqlite3.SQLITE_ERROR)
@@ -193,12 +218,14 @@ class Database:
     def _migrate(self) -> None:
         """Bring the schema up to date and look at every table once."""
         with self._connection() as connection:
-            if _version(connection) == 0:
+            if _version(connection) < VERSION:
                 with connection:
                     connection.execute("BEGIN IMMEDIATE")
-                    if _version(connection) == 0:  # else another process was faster
-                        for statement in _SCHEMA.split(";\n"):
+                    # Read again: another process may have been faster.
+                    for step in _STEPS[_version(connection) :]:
+                        for statement in step.split(";\n"):
                             connection.execute(statement)
+                    if _version(connection) < VERSION:
                         connection.execute(f"PRAGMA user_version = {VERSION}")
             if _version(connection) > VERSION:
                 raise ConfigError(

@@ -85,6 +85,11 @@ class CatalogStore:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._database = Database(path, clock)
 
+    @property
+    def database(self) -> Database:
+        """The file, for those who keep other tables in it."""
+        return self._database
+
     def recording(self, recording_id: str) -> Recording | None:
         """Return a recording, None when it was never seen."""
         rows = self._database.rows(f"{_SELECT} WHERE id = ?", (recording_id,))
