@@ -21,7 +21,7 @@ errno. Messages are shown to users and logged, so they never hold a key, a signa
     ├── Interrupted          the caller is gone or wants to stop
     ├── BadResponse          the service answered something that cannot be used
     │   └── ServiceFault     5xx, or the connection broke: another try may help
-    ├── NotADirectory, IsADirectory, NoSuchAttribute, ReadOnly, BadHandle
+    ├── NotADirectory, IsADirectory, NotALink, NoSuchAttribute, ReadOnly, BadHandle
     └── ShuttingDown         the mount is ending
 """
 
@@ -100,6 +100,10 @@ class NotADirectory(KallglotError):
 
 class IsADirectory(KallglotError):
     """A directory was used as a file."""
+
+
+class NotALink(KallglotError):
+    """Something else was read as a link."""
 
 
 class NoSuchAttribute(KallglotError):

@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING
 from kallglotfs import __version__, libfuse
 from kallglotfs.catalog.catalog import Catalog
 from kallglotfs.catalog.retention import Retention
+from kallglotfs.catalog.session_store import SessionStore
+from kallglotfs.catalog.sessions import Sessions
 from kallglotfs.catalog.store import CatalogStore, catalog_path
 from kallglotfs.clock import Clock, Deadline
 from kallglotfs.content.arena import BLOCK
 from kallglotfs.content.cache import SMALL_FILE, BlockCache
 from kallglotfs.content.disk import DiskTier
+from kallglotfs.content.documents import Documents
 from kallglotfs.content.reader import Reader
 from kallglotfs.errors import KallglotError, KeyRefused, MountError, NotPermitted, RateLimited
 from kallglotfs.mountpoint import mounted_at
@@ -31,10 +34,17 @@ from kallglotfs.remote.api_session import ApiSession
 from kallglotfs.remote.budget import Budget
 from kallglotfs.remote.keys import ApiKey
 from kallglotfs.remote.leases import LeaseBroker
+from kallglotfs.remote.schema import Reading
 from kallglotfs.remote.service import KallglotService
 from kallglotfs.remote.storage import Storage
 from kallglotfs.remote.transport import Transport
+from kallglotfs.vfs.by_date import BY_DATE, ByDate
 from kallglotfs.vfs.filesystem import FileSystem
+from kallglotfs.vfs.naming import RECORDINGS, is_recording_id
+from kallglotfs.vfs.recordings import Recordings
+from kallglotfs.vfs.renditions import Renditions
+from kallglotfs.vfs.sessions import SESSIONS
+from kallglotfs.vfs.sessions import Sessions as SessionBranch
 from kallglotfs.vfs.tree import Tree
 from kallglotfs.vfs.walk import DEPTH, Walk
 
@@ -211,12 +221,32 @@ class Mount:
             self._store, self._remote.service, self._demand, clock, settings.timeout, blocks.forget
         )
         self._retention = Retention(self._store, blocks.forget, clock)
-        tree = Tree(catalog, blocks, settings.formats, settings.sample_rate, clock.wall())
+        sessions = Sessions(
+            SessionStore(self._store.database),
+            self._store,
+            self._remote.service,
+            Reading(),
+            Documents(self._disk),
+            self._demand,
+            clock,
+            settings.timeout,
+            is_recording_id,
+        )
+        mounted = clock.wall()
+        renditions = Renditions(catalog, blocks, settings.formats, settings.sample_rate, mounted)
+        tree = Tree(
+            {
+                RECORDINGS: Recordings(renditions, mounted),
+                SESSIONS: SessionBranch(sessions, renditions, mounted),
+                BY_DATE: ByDate(catalog, renditions, mounted),
+            },
+            mounted,
+        )
         depth = max(1, min(DEPTH, settings.memory_cache // 4 // (SMALL_FILE * BLOCK)))
-        walk = Walk(tree, catalog, blocks, self._remote.budget.spare, clock.now, depth)
+        walk = Walk(renditions, catalog, blocks, self._remote.budget.spare, clock.now, depth)
         reader = Reader(blocks, clock, settings.streams, settings.memory_cache // 2)
         return Operations(
-            FileSystem(tree, blocks, reader, catalog, walk),
+            FileSystem(tree, renditions, blocks, reader, catalog, walk),
             clock,
             settings.timeout,
             self._session.interrupted,

@@ -124,7 +124,7 @@ class Fixed:
     """A filesystem with one file."""
 
     def attributes(self, path: str, _patience: object) -> Attrs:
-        return Attrs(5, 12.5, 1000, None if path == "/" else Rendition("rec_1", "mp3"))
+        return Attrs(12.5, 1000, None if path == "/" else Rendition("rec_1", "mp3"))
 
 
 def test_stat_shows_owner_mode_and_time() -> None:

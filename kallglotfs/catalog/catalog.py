@@ -51,6 +51,12 @@ class Store(Protocol):
     def listed(self, now: float, start: str = "") -> Iterator[Recording]:
         """Stream the ready, unexpired recordings, from an id on."""
 
+    def made(self, now: float, since: float, until: float) -> Iterator[Recording]:
+        """Stream those of a span of time, by time."""
+
+    def next_made(self, now: float, since: float) -> float | None:
+        """Return the time of the first one made at `since` or later."""
+
     def count(self, now: float) -> int:
         """Count them."""
 
@@ -149,6 +155,21 @@ class Catalog:
     def listed(self, start: str = "") -> Iterator[Recording]:
         """Stream the recordings a listing shows, from an id on: known, ready, unexpired."""
         return self._store.listed(self._clock.wall(), start)
+
+    def made(self, since: float, until: float) -> Iterator[Recording]:
+        """Stream the listed recordings made from `since` to before `until` (epoch seconds), by time."""
+        return self._store.made(self._clock.wall(), since, until)
+
+    def next_made(self, since: float) -> float | None:
+        """Return the time of the first listed recording made at `since` (epoch seconds) or later."""
+        return self._store.next_made(self._clock.wall(), since)
+
+    def is_listed(self, recording: Recording) -> bool:
+        """Tell whether a listing shows a recording: ready, and its retention not over."""
+        expires = recording.expires_at
+        return recording.status is Status.READY and (
+            expires is None or expires.timestamp() > self._clock.wall()
+        )
 
     def count(self) -> int:
         """Return how many `listed` gives."""

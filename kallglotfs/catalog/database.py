@@ -55,7 +55,8 @@ _SECOND = """
 CREATE INDEX recordings_session ON recordings (session_id, id) WHERE session_id IS NOT NULL;
 CREATE INDEX recordings_created ON recordings (created_at, id) WHERE created_at IS NOT NULL;
 CREATE TABLE sessions (
-    id TEXT PRIMARY KEY, status TEXT, created_at REAL, ended_at REAL, listed_at REAL, settled INTEGER NOT NULL
+    id TEXT PRIMARY KEY, status TEXT, created_at REAL, started_at REAL, ended_at REAL, listed_at REAL,
+    settled INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE documents (
     session_id TEXT, kind TEXT, state TEXT NOT NULL, size INTEGER NOT NULL, languages TEXT NOT NULL,

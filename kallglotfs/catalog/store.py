@@ -40,6 +40,7 @@ _COLUMNS = (
     "expires_at",
     "delivery",
 )
+_CREATED = _COLUMNS.index("created_at")
 # What a new answer leaves out stays as it was; status and format are always told.
 _UPSERT = f"""
 INSERT INTO recordings ({", ".join(_COLUMNS)}) VALUES ({", ".join("?" * len(_COLUMNS))})
@@ -152,6 +153,49 @@ class CatalogStore:
             if len(rows) < page:
                 return
             start, compared, page = rows[-1][0], ">", PAGE
+
+    def made(self, now: float, since: float, until: float) -> Iterator[Recording]:
+        """Stream the ready, unexpired recordings made from `since` to before `until`, by time and id.
+
+        Args:
+            now: seconds since the epoch, as the others.
+            since: the first moment.
+            until: the moment behind the last.
+        """
+        place = (since, "")
+        while True:
+            rows = self._database.rows(
+                f"{_SELECT} WHERE (created_at, id) > (?, ?) AND created_at < ? AND status = ? "
+                "AND (expires_at IS NULL OR expires_at > ?) ORDER BY created_at, id LIMIT ?",
+                (*place, until, Status.READY.value, now, PAGE),
+            )
+            yield from map(_recording, rows)
+            if len(rows) < PAGE:
+                return
+            place = (rows[-1][_CREATED], rows[-1][0])
+
+    def next_made(self, now: float, since: float) -> float | None:
+        """Return the time of the first ready, unexpired recording made at `since` or later.
+
+        Args:
+            now: seconds since the epoch, as the others.
+            since: the first moment.
+        """
+        rows = self._database.rows(
+            "SELECT created_at FROM recordings WHERE created_at >= ? AND status = ? "
+            "AND (expires_at IS NULL OR expires_at > ?) ORDER BY created_at LIMIT 1",
+            (since, Status.READY.value, now),
+        )
+        return float(rows[0][0]) if rows else None
+
+    def of_session(self, now: float, session_id: str) -> list[Recording]:
+        """Return the recordings of a session that are ready and unexpired, or in processing, by id."""
+        rows = self._database.rows(
+            f"{_SELECT} WHERE session_id = ? AND status <> ? AND (expires_at IS NULL OR expires_at > ?) "
+            "ORDER BY id",
+            (session_id, Status.FAILED.value, now),
+        )
+        return [_recording(row) for row in rows]
 
     def count(self, now: float) -> int:
         """Return how many recordings `listed` gives."""

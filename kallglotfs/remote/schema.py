@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError, WrapValidator
 
-from kallglotfs.model import DEFAULT_FORMAT, Delivery, Recording, Status
+from kallglotfs.model import DEFAULT_FORMAT, Delivery, Recording, Session, Status, Transcript, Turn
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,17 @@ def _utc_or_none(value: Any) -> Any:
         return _utc(value)
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def _moment(value: Any) -> Any:
+    """Return a time of a turn: epoch seconds of a date, or a number as it is (seconds from the beginning)."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            found = _utc_or_none(value)
+            return None if found is None else found.timestamp()
+    return value
 
 
 def _objects(value: Any) -> list[Any]:
@@ -128,6 +139,92 @@ class ListObject(BaseModel):
     has_more: Annotated[bool | None, Lenient] = None
 
 
+class SessionObject(BaseModel):
+    """A session as `GET /v1/sessions/{id}` and the list send it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: Text = None
+    status: Text = None
+    created_at: Time = None
+    started_at: Time = None
+    ended_at: Time = None
+
+    def to_session(self) -> Session | None:
+        """Return the value the rest of the package works with, None for one without an id."""
+        if not self.id:
+            return None
+        return Session(self.id, self.status, self.created_at, self.started_at, self.ended_at)
+
+
+class SessionListObject(BaseModel):
+    """A page of the list of sessions."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    data: Annotated[list[SessionObject], BeforeValidator(_objects)] = []
+    has_more: Annotated[bool | None, Lenient] = None
+
+
+class TranslationObject(BaseModel):
+    """The translation of a turn."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    language: Text = None
+    text: Text = None
+
+
+class TurnObject(BaseModel):
+    """A turn of a transcript."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    sequence: Whole = None
+    speaker: Text = None
+    language: Text = None
+    text: Text = None
+    translation: Annotated[TranslationObject | None, Lenient] = None
+    timestamp: Annotated[float | None, BeforeValidator(_moment), Lenient] = None
+
+    def to_turn(self) -> Turn:
+        """Return the value the rest of the package works with."""
+        told = self.translation
+        translations = ((told.language.lower(), told.text),) if told and told.language and told.text else ()
+        return Turn(
+            self.speaker or "", (self.language or "").lower(), self.text or "", translations, self.timestamp
+        )
+
+
+class TranscriptMetadata(BaseModel):
+    """What a transcript says of itself."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    duration_seconds: Number = None
+
+
+class TranscriptObject(BaseModel):
+    """A transcript as `GET /v1/sessions/{id}/transcript` sends it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    status: Text = None
+    turns: Annotated[list[TurnObject], BeforeValidator(_objects)] = []
+    metadata: Annotated[TranscriptMetadata | None, Lenient] = None
+
+    def to_transcript(self) -> Transcript:
+        """Return the value the rest of the package works with, its turns in the order of their numbers."""
+        numbered = sorted(
+            enumerate(self.turns), key=lambda each: each[0] if each[1].sequence is None else each[1].sequence
+        )
+        return Transcript(
+            complete=(self.status or "").lower() == "completed",
+            turns=tuple(turn.to_turn() for _, turn in numbered),
+            duration=None if self.metadata is None else self.metadata.duration_seconds,
+        )
+
+
 class ErrorObject(BaseModel):
     """The inside of the error envelope."""
 
@@ -159,6 +256,29 @@ def parse(model: type[T], body: bytes) -> T | None:
         return None
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+class Reading:
+    """Reads the documents of sessions, for who must not know of JSON."""
+
+    @staticmethod
+    def session(body: bytes) -> Session | None:
+        """Return the session a body tells of, None where it tells of none."""
+        found = _parsed(SessionObject, body)
+        return None if found is None else found.to_session()
+
+    @staticmethod
+    def transcript(body: bytes) -> Transcript | None:
+        """Return the transcript a body tells of, None where it is none."""
+        found = _parsed(TranscriptObject, body)
+        return None if found is None else found.to_transcript()
+
+
+def _parsed(model: type[T], body: bytes) -> T | None:
+    try:
+        return parse(model, body)
+    except ValueError:
+        return None
 
 
 def parse_error(body: bytes) -> ErrorObject | None:

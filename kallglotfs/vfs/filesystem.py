@@ -10,18 +10,21 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from kallglotfs.content.reader import Content
-from kallglotfs.errors import ContentChanged, IsADirectory, NoSuchAttribute, NotFound, NotReady
-from kallglotfs.model import Attrs, Status
+from kallglotfs.content.arena import Block
+from kallglotfs.content.ranges import clamp
+from kallglotfs.content.reader import Content, Piece
+from kallglotfs.errors import ContentChanged, IsADirectory, NoSuchAttribute, NotALink, NotFound, NotReady
+from kallglotfs.model import Attrs, Kind, Status
 from kallglotfs.vfs.attributes import NAMES, attributes_of
-from kallglotfs.vfs.handles import Handles, Opened
+from kallglotfs.vfs.handles import Handles, Made, Opened
+from kallglotfs.vfs.listings import Listings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kallglotfs.content.reader import Piece
-    from kallglotfs.model import Rendition, Validator
+    from kallglotfs.model import Entry, Rendition, Validator
     from kallglotfs.patience import Patience
+    from kallglotfs.vfs.renditions import Renditions
     from kallglotfs.vfs.tree import Tree
     from kallglotfs.vfs.walk import Walk
 
@@ -76,27 +79,69 @@ class FileSystem:
 
     Args:
         tree: paths.
+        renditions: what an audio file shows.
         kept: the block cache.
         reader: reads bytes.
         catalog: what is known.
         walk: told what is opened and read to its end.
     """
 
-    def __init__(self, tree: Tree, kept: Kept, reader: ContentReader, catalog: Facts, walk: Walk) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        renditions: Renditions,
+        kept: Kept,
+        reader: ContentReader,
+        catalog: Facts,
+        walk: Walk,
+    ) -> None:
         self._tree = tree
+        self._renditions = renditions
         self._kept = kept
         self._reader = reader
         self._catalog = catalog
         self._walk = walk
         self._handles = Handles()
+        self._listings = Listings()
 
     def attributes(self, path: str, patience: Patience) -> Attrs:
         """Return what `stat` shows of a path; raises as `Tree.attributes`."""
         return self._tree.attributes(path, patience)
 
-    def names(self, path: str, patience: Patience) -> Iterator[str]:
-        """Return the names in a directory; raises as `Tree.names`."""
-        return self._tree.names(path, patience)
+    def target(self, path: str, patience: Patience) -> str:
+        """Return where a link leads.
+
+        Raises:
+            NotALink: the path is something else.
+            KallglotError: as `Tree.attributes`.
+        """
+        attrs = self._tree.attributes(path, patience)
+        if attrs.target is None:
+            raise NotALink("not a link")
+        return attrs.target
+
+    def open_directory(self, path: str, patience: Patience) -> int:
+        """Open a directory and return its number.
+
+        Raises:
+            KallglotError: as `Tree.entries`.
+        """
+        # Once now, so that what can go wrong goes wrong here.
+        first = [self._tree.entries(path, patience)]
+        return self._listings.add(lambda: first.pop() if first else self._tree.entries(path, patience))
+
+    def entries(self, number: int, offset: int) -> Iterator[tuple[Entry, int]]:
+        """Yield the entries of an open directory behind an offset, each with the offset behind itself.
+
+        Raises:
+            BadHandle: not open.
+            KallglotError: as `Tree.entries`.
+        """
+        return self._listings.get(number).read(offset)
+
+    def close_directory(self, number: int) -> None:
+        """Close a directory."""
+        self._listings.remove(number)
 
     def open(self, path: str, patience: Patience) -> Opened:
         """Open a file and pin its version.
@@ -113,13 +158,15 @@ class FileSystem:
         """
         attrs = self._tree.attributes(path, patience)
         rendition = attrs.rendition
+        if attrs.kind is Kind.TEXT:
+            return self._handles.add_made(self._tree.text(path, patience))
         if rendition is None:
             raise IsADirectory("is a directory")
-        if self._tree.recording(rendition, patience).status is Status.PROCESSING:
+        if self._renditions.recording(rendition, patience).status is Status.PROCESSING:
             raise NotReady(f"{rendition.recording_id}: still being processed")
-        validator = self._tree.pinned(rendition)
+        validator = self._renditions.pinned(rendition)
         if validator is None or not self._kept.holds(rendition, validator, 0):
-            found = self._tree.confirmed(rendition, patience).validator
+            found = self._renditions.confirmed(rendition, patience).validator
             if found.size != attrs.size or (validator is not None and not validator.accepts(found)):
                 raise ContentChanged(f"{rendition.recording_id}: another version than was looked up")
             validator = found
@@ -135,6 +182,9 @@ class FileSystem:
             KallglotError: as the service says.
         """
         content = self._handles.get(number)
+        if isinstance(content, Made):
+            part = clamp(offset, length, len(content.content))
+            return [Piece(Block(memoryview(content.content)), part.start, part.stop)] if part else []
         try:
             pieces = self._reader.read(content, offset, length, patience, self._handles.count())
         except ContentChanged:
@@ -159,7 +209,7 @@ class FileSystem:
         attrs = self._tree.attributes(path, patience)
         if attrs.rendition is None:
             return {}
-        return attributes_of(self._tree.recording(attrs.rendition, patience), attrs.rendition)
+        return attributes_of(self._renditions.recording(attrs.rendition, patience), attrs.rendition)
 
     def extended_value(self, path: str, name: str, patience: Patience) -> bytes:
         """Return one extended attribute.

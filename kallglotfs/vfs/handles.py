@@ -28,6 +28,17 @@ MOST_REMEMBERED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """A file whose content was made when it was opened.
+
+    Attributes:
+        content: all of it.
+    """
+
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """A newly opened file.
 
@@ -48,7 +59,7 @@ class Handles:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._open: dict[int, Content] = {}
+        self._open: dict[int, Content | Made] = {}
         self._users: Counter[Rendition] = Counter()
         #: The version of which the kernel has pages.
         self._paged: LRUCache[Rendition, Validator] = LRUCache(MOST_REMEMBERED)
@@ -69,7 +80,14 @@ class Handles:
             self._paged[rendition] = validator
             return Opened(number, keep_cache=False, direct_io=False)
 
-    def get(self, number: int) -> Content:
+    def add_made(self, content: bytes) -> Opened:
+        """Take up a file whose content was made; its pages would be of use to nobody."""
+        with self._lock:
+            number = next(self._numbers)
+            self._open[number] = Made(content)
+        return Opened(number, keep_cache=False, direct_io=True)
+
+    def get(self, number: int) -> Content | Made:
         """Return an open file.
 
         Raises:
@@ -85,7 +103,7 @@ class Handles:
         """Close a file; returns its content when nobody else has that rendition open."""
         with self._lock:
             content = self._open.pop(number, None)
-            if content is None:
+            if content is None or isinstance(content, Made):
                 return None
             self._users[content.rendition] -= 1
             if self._users[content.rendition]:
