@@ -12,7 +12,8 @@ errno. Messages are shown to users and logged, so they never hold a key, a signa
     ├── NotFound             no such recording, deleted, retention over, wrong name
     │   └── NoSuchFormat     not to be had in this format or at this rate
     ├── NotPermitted         key refused, scope, account, storage refuses a fresh URL
-    │   └── KeyRefused       the API says 401
+    │   ├── KeyRefused       the API says 401
+    │   └── ProgramDenied    an indexer, or whatever else `deny_programs` names
     ├── ContentChanged       other size or ETag than pinned at open
     ├── TimedOut             our time ran out
     │   └── RateLimited      the rate limit lasts longer than we may wait
@@ -64,6 +65,10 @@ class NotPermitted(KallglotError):
 
 class KeyRefused(NotPermitted):
     """The API refuses the key itself (401)."""
+
+
+class ProgramDenied(NotPermitted):
+    """The calling program is kept out by `deny_programs`."""
 
 
 class ContentChanged(KallglotError):

@@ -127,6 +127,11 @@ class Session:
         _uid, _gid, pid = self._binding.fuse_get_context()
         return is_stopping(pid)
 
+    def caller(self) -> int:
+        """Return the id of the thread that waits for a callback, on the callback's own thread."""
+        _uid, _gid, pid = self._binding.fuse_get_context()
+        return int(pid)
+
     def connected(self, conn: Any) -> None:
         """Take the connection over; called by the `init` callback."""
         self._handle = self._library.fuse_get_context().contents.fuse

@@ -14,10 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kallglotfs import __version__, libfuse
+from kallglotfs.catalog.adding import Adder
+from kallglotfs.catalog.back_fill import BackFill
 from kallglotfs.catalog.catalog import Catalog
+from kallglotfs.catalog.ids_file import IdsFile
+from kallglotfs.catalog.processing import Processing
 from kallglotfs.catalog.retention import Retention
 from kallglotfs.catalog.session_store import SessionStore
 from kallglotfs.catalog.sessions import Sessions
+from kallglotfs.catalog.source_store import SourceStore
+from kallglotfs.catalog.sources import Sources
 from kallglotfs.catalog.store import CatalogStore, catalog_path
 from kallglotfs.clock import Clock, Deadline
 from kallglotfs.content.arena import BLOCK
@@ -29,6 +35,7 @@ from kallglotfs.errors import KallglotError, KeyRefused, MountError, NotPermitte
 from kallglotfs.mountpoint import mounted_at
 from kallglotfs.negotiation import raise_read_ahead
 from kallglotfs.operations import Operations
+from kallglotfs.programs import DeniedPrograms
 from kallglotfs.remote.api import Api
 from kallglotfs.remote.api_session import ApiSession
 from kallglotfs.remote.budget import Budget
@@ -40,7 +47,7 @@ from kallglotfs.remote.storage import Storage
 from kallglotfs.remote.transport import Transport
 from kallglotfs.vfs.by_date import BY_DATE, ByDate
 from kallglotfs.vfs.filesystem import FileSystem
-from kallglotfs.vfs.naming import RECORDINGS, is_recording_id
+from kallglotfs.vfs.naming import RECORDINGS, is_recording_id, is_session_id
 from kallglotfs.vfs.recordings import Recordings
 from kallglotfs.vfs.renditions import Renditions
 from kallglotfs.vfs.sessions import SESSIONS
@@ -52,6 +59,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    from kallglotfs.catalog.sources import Source
     from kallglotfs.config.settings import Settings
     from kallglotfs.model import Lease, Rendition, Secret
 
@@ -193,6 +201,7 @@ class Mount:
             self._session.start(self._operations)
             self._check_answer()
             self._retention.start()
+            self._sources.start()
             log.info("mounted on %s", self._mount_point)
             ready()
             self._session.wait()
@@ -201,6 +210,7 @@ class Mount:
             self._demand.shutdown(wait=False, cancel_futures=True)
             self._ahead.shutdown(wait=False, cancel_futures=True)
             self._retention.stop()
+            self._sources.stop()
             if self._disk is not None:
                 self._disk.close()
             self._store.close()
@@ -232,6 +242,8 @@ class Mount:
             settings.timeout,
             is_recording_id,
         )
+        self._sources = self._build_sources(catalog, sessions)
+        denied = DeniedPrograms(settings.deny_programs)
         mounted = clock.wall()
         renditions = Renditions(catalog, blocks, settings.formats, settings.sample_rate, mounted)
         tree = Tree(
@@ -253,8 +265,24 @@ class Mount:
             uid=os.getuid() if settings.uid is None else settings.uid,
             gid=os.getgid() if settings.gid is None else settings.gid,
             umask=settings.umask,
+            denied=lambda: denied.has(self._session.caller()),
             on_init=self._session.connected,
         )
+
+    def _build_sources(self, catalog: Catalog, sessions: Sessions) -> Sources:
+        settings, clock, service = self._settings, self._clock, self._remote.service
+
+        def deadline() -> Deadline:
+            return Deadline(clock, settings.timeout)
+
+        sources: list[Source] = [Processing(self._store, service, deadline, clock, catalog.noted)]
+        if settings.ids_file is not None:
+            adder = Adder(self._store, service, is_recording_id, is_session_id, clock, settings.timeout)
+            sources.append(IdsFile(settings.ids_file, adder))
+        if settings.backfill:
+            store = SessionStore(self._store.database)
+            sources.append(BackFill(service, store, sessions, deadline, is_session_id))
+        return Sources(sources, SourceStore(self._store.database), clock)
 
     def _check_answer(self) -> None:
         """Make sure that the mount is there and answers."""

@@ -61,6 +61,7 @@ QUIET = (
     errors.NotADirectory,
     errors.IsADirectory,
     errors.NotALink,
+    errors.ProgramDenied,
     errors.Interrupted,
 )
 
@@ -123,6 +124,7 @@ class Operations:
         uid: owner shown.
         gid: group shown.
         umask: permission bits taken away.
+        denied: tells, on a callback's thread, whether its caller is a program that is kept out.
         on_init: called once the kernel is connected.
     """
 
@@ -138,6 +140,7 @@ class Operations:
         uid: int,
         gid: int,
         umask: int,
+        denied: Callable[[], bool],
         on_init: Callable[[Any], None],
     ) -> None:
         self._filesystem = filesystem
@@ -147,6 +150,7 @@ class Operations:
         self._uid = uid
         self._gid = gid
         self._umask = umask
+        self._denied = denied
         self._on_init = on_init
 
     def init_with_config(self, conn: Any, _config: Any) -> None:
@@ -166,6 +170,7 @@ class Operations:
     @_callback
     def opendir(self, path: str) -> int:
         """Answer `opendir`."""
+        self._admit()
         return self._filesystem.open_directory(path, self._patience())
 
     @_callback
@@ -186,6 +191,7 @@ class Operations:
         """Answer `open`."""
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND):
             raise errors.ReadOnly("the mount is read-only")
+        self._admit()
         return self._filesystem.open(path, self._patience())
 
     @_callback
@@ -263,6 +269,10 @@ class Operations:
             "st_mtime": moment,
             "st_ctime": moment,
         }
+
+    def _admit(self) -> None:
+        if self._denied():
+            raise errors.ProgramDenied("deny_programs keeps this program out")
 
     def _patience(self) -> Patience:
         return Patience(self._clock, self._timeout, self._interrupted)

@@ -38,6 +38,7 @@ def operations(filesystem: object, umask: int = 0) -> Operations:
         uid=7,
         gid=8,
         umask=umask,
+        denied=lambda: False,
         on_init=lambda _: None,
     )
 

@@ -213,6 +213,16 @@ class Catalog:
             self._missing[rendition] = reason
         self._gone(rendition.recording_id)
 
+    def noted(self, recording_id: str) -> None:
+        """Take note that another source has written something newer: what was kept for a moment is over."""
+        with self._lock:
+            self._unknown.pop(recording_id, None)
+            self._processing.pop(recording_id, None)
+            self._recent.pop(recording_id, None)
+            self._over.pop(recording_id, None)
+            for rendition in [each for each in self._missing if each.recording_id == recording_id]:
+                self._missing.pop(rendition, None)
+
     def _is_outdated(self, recording: Recording) -> bool:
         if recording.status is not Status.PROCESSING:
             return False

@@ -163,6 +163,18 @@ class Sessions:
                 log.info("%s: shown as it was, it cannot be listed: %s", session_id, error)
         return self._recordings.of_session(self._clock.wall(), session_id)
 
+    def list_now(self, session_id: str, deadline: Deadline) -> int:
+        """List a session's recordings on this thread, whether that is due or not.
+
+        Returns:
+            How many recordings of it are known now.
+
+        Raises:
+            KallglotError: as the service says.
+        """
+        self._flights.run((session_id, ""), lambda: self._fetch_list(session_id, deadline), deadline)
+        return len(self.known_recordings(session_id))
+
     def known_recordings(self, session_id: str) -> list[Recording]:
         """Return what `recordings` returns, without asking anybody."""
         return self._recordings.of_session(self._clock.wall(), session_id)

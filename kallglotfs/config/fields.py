@@ -156,6 +156,16 @@ def _api_url(value: Any) -> str:
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
 
 
+def _programs(value: Any) -> tuple[str, ...]:
+    names = value.split("+") if isinstance(value, str) else list(value)
+    names = [str(name).strip() for name in names]
+    if names in ([""], ["none"]):
+        return ()
+    if any(not name or "/" in name or not name.isprintable() for name in names):
+        raise ValueError(f"{shown(value)} is not none or program names joined by +")
+    return tuple(dict.fromkeys(names))
+
+
 _LEVELS = ("debug", "info", "warning", "error")
 
 ApiUrl = Annotated[str, BeforeValidator(_api_url), Kind("URL")]
@@ -166,6 +176,11 @@ Formats = Annotated[
         f"native, all, or some of {'+'.join(FORMATS)}",
         show=lambda names: "all" if names == FORMATS else "+".join(names),
     ),
+]
+Programs = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_programs),
+    Kind("none, or program names joined by +", show=lambda names: "+".join(names) or "none"),
 ]
 SampleRate = Annotated[int, BeforeValidator(_rate), Kind(f"0, {', '.join(map(str, RATES))}", "Hz")]
 Seconds = Annotated[

@@ -273,4 +273,4 @@ def test_paths_are_absolute_and_the_tilde_is_expanded(
 
 def test_the_flags_are_the_settings_of_truth() -> None:
     """A bare option can only turn on what is true or false."""
-    assert {"allow_other"} == FLAGS
+    assert {"allow_other", "backfill"} == FLAGS
