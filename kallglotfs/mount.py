@@ -125,6 +125,16 @@ def open_store(settings: Settings, profile: str, clock: Clock) -> CatalogStore:
     return CatalogStore(catalog_path(settings.state_dir, profile, settings.api_url), clock)
 
 
+def open_cache(settings: Settings, read_key: Callable[[], Secret], clock: Clock) -> DiskTier:
+    """Open the disk tier.
+
+    Raises:
+        ConfigError: `cache_dir` cannot be used.
+        CredentialError: there is no usable key.
+    """
+    return DiskTier(settings.cache_dir, settings.disk_cache, read_key, clock)
+
+
 def check_key(settings: Settings, read_key: Callable[[], Secret], clock: Clock) -> None:
     """Ask the service, once and briefly, whether it accepts the key.
 
@@ -176,11 +186,7 @@ class Mount:
         self._clock = Clock()
         self._store = open_store(settings, profile, self._clock)
         self._remote = build_remote(settings, read_key, self._store, self._clock)
-        self._disk = (
-            DiskTier(settings.cache_dir, settings.disk_cache, read_key, self._clock)
-            if settings.disk_cache
-            else None
-        )
+        self._disk = open_cache(settings, read_key, self._clock) if settings.disk_cache else None
         self._demand = ThreadPoolExecutor(DEMAND_THREADS, thread_name_prefix="demand")
         self._ahead = ThreadPoolExecutor(settings.streams, thread_name_prefix="ahead")
         self._session = libfuse.Session(binding, mount_point, profile, allow_other=settings.allow_other)
@@ -230,18 +236,25 @@ class Mount:
         catalog = Catalog(
             self._store, self._remote.service, self._demand, clock, settings.timeout, blocks.forget
         )
-        self._retention = Retention(self._store, blocks.forget, clock)
+        documents = Documents(self._disk)
         sessions = Sessions(
             SessionStore(self._store.database),
             self._store,
             self._remote.service,
             Reading(),
-            Documents(self._disk),
+            documents,
             self._demand,
             clock,
             settings.timeout,
             is_recording_id,
         )
+
+        def let_go(subject: str) -> None:
+            blocks.forget(subject)
+            documents.destroy(subject)
+            catalog.noted(subject)
+
+        self._retention = Retention(self._store, let_go, clock)
         self._sources = self._build_sources(catalog, sessions)
         denied = DeniedPrograms(settings.deny_programs)
         mounted = clock.wall()

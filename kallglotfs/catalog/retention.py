@@ -1,4 +1,4 @@
-"""When a recording's retention is over, what is cached of it goes.
+"""When a recording's retention is over, or somebody wants it forgotten, what is cached of it goes.
 
 Threading: one daemon thread that sleeps but for one indexed query a minute.
 """
@@ -26,6 +26,9 @@ class Store(Protocol):
     def expired(self, since: float, until: float) -> list[str]:
         """Return the ids whose retention ended in between."""
 
+    def forgotten(self, since: float) -> list[tuple[str, float]]:
+        """Return what was to be forgotten after a moment, and when."""
+
 
 class Retention:
     """Looks for recordings whose retention has ended.
@@ -41,6 +44,7 @@ class Retention:
         self._gone = gone
         self._clock = clock
         self._seen = 0.0
+        self._forgotten = clock.wall() - INTERVAL
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
 
@@ -58,6 +62,10 @@ class Retention:
         for recording_id in self._store.expired(self._seen, now):
             log.info("%s: its retention is over, what was cached of it is destroyed", recording_id)
             self._gone(recording_id)
+        for each, moment in self._store.forgotten(self._forgotten):
+            log.info("%s: forgotten by request, what was cached of it is destroyed", each)
+            self._gone(each)
+            self._forgotten = moment
         # A clock that is set back looks at the same days again: harmless.
         self._seen = now
 

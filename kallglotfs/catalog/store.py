@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: Recordings read at once by a listing: no cursor stays open between pages.
 PAGE = 1000
 FIRST_PAGE = 20
+#: Seconds for which mounts are told what to forget; a later one begins without.
+REMEMBERED = 86400.0
 
 _COLUMNS = (
     "id",
@@ -221,6 +223,39 @@ class CatalogStore:
             "SELECT id FROM recordings WHERE expires_at > ? AND expires_at <= ?", (since, until)
         )
         return [row[0] for row in rows]
+
+    def ids_of_session(self, session_id: str) -> list[str]:
+        """Return the ids of all recordings of a session, whatever their status."""
+        rows = self._database.rows("SELECT id FROM recordings WHERE session_id = ?", (session_id,))
+        return [row[0] for row in rows]
+
+    def is_known(self, recording_id: str) -> bool:
+        """Tell whether a recording is known."""
+        return self.recording(recording_id) is not None
+
+    def note_forgotten(self, ids: list[str], moment: float) -> None:
+        """Tell the mounts on this catalog to let go of ids.
+
+        Args:
+            ids: of recordings and sessions.
+            moment: epoch seconds.
+
+        Raises:
+            SystemFault: the file cannot be written.
+        """
+        rows = [(each, moment) for each in ids]
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM forgotten WHERE forgotten_at < ?", (moment - REMEMBERED,))
+            connection.executemany("INSERT OR REPLACE INTO forgotten VALUES (?, ?)", rows)
+
+        self._database.write(work)
+
+    def forgotten(self, since: float) -> list[tuple[str, float]]:
+        """Return what was to be forgotten after a moment (epoch seconds), and when."""
+        return self._database.rows(
+            "SELECT id, forgotten_at FROM forgotten WHERE forgotten_at > ? ORDER BY forgotten_at", (since,)
+        )
 
     def processing(self) -> list[str]:
         """Return the ids of the recordings that were still being processed."""
