@@ -10,7 +10,7 @@ import pytest
 import kallglotfs
 
 ROOT = Path(kallglotfs.__file__).parent
-GROUND = {"errors", "model", "clock", "backoff", "patience", "single_flight", ""}
+GROUND = {"errors", "model", "clock", "backoff", "patience", "single_flight", "tally", ""}
 #: What each part may import besides itself and the ground floor.
 ALLOWED = {
     "vfs": {"catalog", "content"},
@@ -22,6 +22,7 @@ ALLOWED = {
     "caller": set(),
     "logs": set(),
     "programs": set(),
+    "status": set(),
     "mountpoint": set(),
     "background": set(),
     "libfuse": {"adapter", "caller", "negotiation"},
@@ -33,6 +34,7 @@ ALLOWED = {
         "mountpoint",
         "operations",
         "programs",
+        "status",
         "vfs",
         "catalog",
         "content",

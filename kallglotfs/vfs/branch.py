@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from kallglotfs.model import Attrs, Entry
     from kallglotfs.patience import Patience
+    from kallglotfs.vfs.made import Begin
 
 
 class Branch(Protocol):
@@ -37,7 +38,7 @@ class Branch(Protocol):
             KallglotError: as the service says.
         """
 
-    def text(self, parts: tuple[str, ...], patience: Patience) -> bytes:
+    def text(self, parts: tuple[str, ...], patience: Patience) -> bytes | Begin:
         """Return the content of a file that is made.
 
         Raises:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from kallglotfs.content.arena import Block
-from kallglotfs.content.ranges import clamp
 from kallglotfs.content.reader import Content, Piece
 from kallglotfs.errors import ContentChanged, IsADirectory, NoSuchAttribute, NotALink, NotFound, NotReady
 from kallglotfs.model import Attrs, Kind, Status
 from kallglotfs.vfs.attributes import NAMES, attributes_of
-from kallglotfs.vfs.handles import Handles, Made, Opened
+from kallglotfs.vfs.handles import Handles, Opened
 from kallglotfs.vfs.listings import Listings
+from kallglotfs.vfs.made import Made
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,7 +159,7 @@ class FileSystem:
         attrs = self._tree.attributes(path, patience)
         rendition = attrs.rendition
         if attrs.kind is Kind.TEXT:
-            return self._handles.add_made(self._tree.text(path, patience))
+            return self._handles.add_made(Made(self._tree.text(path, patience)))
         if rendition is None:
             raise IsADirectory("is a directory")
         if self._renditions.recording(rendition, patience).status is Status.PROCESSING:
@@ -183,8 +183,8 @@ class FileSystem:
         """
         content = self._handles.get(number)
         if isinstance(content, Made):
-            part = clamp(offset, length, len(content.content))
-            return [Piece(Block(memoryview(content.content)), part.start, part.stop)] if part else []
+            made = content.read(offset, length)
+            return [Piece(Block(memoryview(made)), 0, len(made))] if made else []
         try:
             pieces = self._reader.read(content, offset, length, patience, self._handles.count())
         except ContentChanged:

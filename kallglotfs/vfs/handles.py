@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from cachetools import LRUCache
 
 from kallglotfs.errors import BadHandle
+from kallglotfs.vfs.made import Made
 
 if TYPE_CHECKING:
     from kallglotfs.content.reader import Content
@@ -25,17 +26,6 @@ if TYPE_CHECKING:
 
 #: Files whose pages' version is remembered, about 300 bytes each; a forgotten one is read again.
 MOST_REMEMBERED = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A file whose content was made when it was opened.
-
-    Attributes:
-        content: all of it.
-    """
-
-    content: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +70,11 @@ class Handles:
             self._paged[rendition] = validator
             return Opened(number, keep_cache=False, direct_io=False)
 
-    def add_made(self, content: bytes) -> Opened:
-        """Take up a file whose content was made; its pages would be of use to nobody."""
+    def add_made(self, made: Made) -> Opened:
+        """Take up a file whose content is made; its pages would be of use to nobody."""
         with self._lock:
             number = next(self._numbers)
-            self._open[number] = Made(content)
+            self._open[number] = made
         return Opened(number, keep_cache=False, direct_io=True)
 
     def get(self, number: int) -> Content | Made:

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING
 from kallglotfs.errors import NotADirectory, NotFound
 from kallglotfs.model import Attrs, Entry, Kind
 from kallglotfs.vfs.branch import no_text
+from kallglotfs.vfs.insight import INSIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from kallglotfs.patience import Patience
     from kallglotfs.vfs.branch import Branch
+    from kallglotfs.vfs.made import Begin
 
 ROOT = "/"
 #: Empty files by which Android, tracker and Spotlight leave a folder alone.
 MARKERS = (".metadata_never_index", ".nomedia", ".trackerignore")
-#: A branch of this name is there, and not listed.
-HIDDEN = ".kallglotfs"
 
 
 class Tree:
@@ -61,7 +61,7 @@ class Tree:
             raise NotADirectory("not a directory")
         return self._branch(top).entries(parts, patience)
 
-    def text(self, path: str, patience: Patience) -> bytes:
+    def text(self, path: str, patience: Patience) -> bytes | Begin:
         """Return the content of a file that is made; raises as `Branch.text`."""
         if path == ROOT:
             raise no_text()
@@ -72,7 +72,7 @@ class Tree:
         for name in MARKERS:
             yield Entry(name, Kind.TEXT)
         for name in self._branches:
-            if name != HIDDEN:
+            if name != INSIGHT:
                 yield Entry(name, Kind.DIRECTORY)
 
     def _branch(self, name: str) -> Branch:
