@@ -51,13 +51,13 @@ class Tally(Protocol):
         """Return what a recording has cost."""
 
 
-class Catalog(Protocol):
-    """What is known: `catalog.catalog.Catalog`."""
+class Store(Protocol):
+    """What is known: `catalog.store.CatalogStore`."""
 
-    def known(self, recording_id: str) -> Recording | None:
-        """Return a recording without asking."""
+    def recording(self, recording_id: str) -> Recording | None:
+        """Return a recording."""
 
-    def known_renditions(self, recording_id: str) -> list[tuple[Rendition, RenditionFacts]]:
+    def renditions(self, recording_id: str) -> list[tuple[Rendition, RenditionFacts]]:
         """Return what the storage confirmed of a recording."""
 
 
@@ -71,8 +71,8 @@ class Status:
     Args:
         identity: which mount.
         tally: what has been counted.
-        catalog: what is known of recordings.
-        cached: returns the bytes of a rendition that are cached, by tier.
+        store: what is known of recordings.
+        cached: returns the bytes of a recording that are cached, by tier.
         lease_left: returns the seconds a rendition's lease has left, None for none.
         parts: every part by name, each returning its state.
         clock: what tells the time.
@@ -82,7 +82,7 @@ class Status:
         self,
         identity: Identity,
         tally: Tally,
-        catalog: Catalog,
+        store: Store,
         cached: Callable[[str], Mapping[str, int]],
         lease_left: Callable[[Rendition], float | None],
         parts: Mapping[str, Callable[[], Snapshot]],
@@ -90,7 +90,7 @@ class Status:
     ) -> None:
         self._identity = identity
         self._tally = tally
-        self._catalog = catalog
+        self._store = store
         self._cached = cached
         self._lease_left = lease_left
         self._parts = dict(parts)
@@ -128,7 +128,7 @@ class Status:
 
     def why(self, recording_id: str) -> Snapshot:
         """Return what is known of a recording and what it has cost."""
-        recording = self._catalog.known(recording_id)
+        recording = self._store.recording(recording_id)
         spending = self._tally.spending(recording_id)
         return {
             "id": recording_id,
@@ -141,7 +141,7 @@ class Status:
                     "size": facts.validator.size,
                     "lease_seconds_left": self._lease_left(rendition),
                 }
-                for rendition, facts in self._catalog.known_renditions(recording_id)
+                for rendition, facts in self._store.renditions(recording_id)
             ],
             "cached_bytes": dict(self._cached(recording_id)),
             "api_requests": spending.requests,

@@ -199,6 +199,16 @@ class CatalogStore:
         )
         return [_recording(row) for row in rows]
 
+    def everything(self) -> Iterator[Recording]:
+        """Stream all recordings by id, whatever became of them."""
+        start = ""
+        while True:
+            rows = self._database.rows(f"{_SELECT} WHERE id > ? ORDER BY id LIMIT ?", (start, PAGE))
+            yield from map(_recording, rows)
+            if len(rows) < PAGE:
+                return
+            start = rows[-1][0]
+
     def count(self, now: float) -> int:
         """Return how many recordings `listed` gives."""
         rows = self._database.rows(
@@ -271,6 +281,18 @@ class CatalogStore:
             _key(rendition),
         )
         return RenditionFacts(Validator(rows[0][0], rows[0][1]), rows[0][2]) if rows else None
+
+    def renditions(self, recording_id: str) -> list[tuple[Rendition, RenditionFacts]]:
+        """Return what the storage confirmed of a recording, by format and rate."""
+        rows = self._database.rows(
+            "SELECT format, rate, size, etag, modified FROM renditions WHERE recording_id = ? "
+            "ORDER BY format, rate",
+            (recording_id,),
+        )
+        return [
+            (Rendition(recording_id, row[0], row[1]), RenditionFacts(Validator(row[2], row[3]), row[4]))
+            for row in rows
+        ]
 
     def save_facts(self, rendition: Rendition, facts: RenditionFacts) -> None:
         """Keep what the storage confirmed.
