@@ -46,8 +46,8 @@ def fill(state: Path, api_url: str, count: int) -> None:
     try:
         with connection:
             connection.executemany(
-                "INSERT INTO recordings (id, session_id, channel, duration, status, format, size, created_at, "
-                "delivery) VALUES (?, ?, 'mixed', 41.0, 'ready', 'mp3', ?, ?, 'signed')",
+                "INSERT INTO recordings (id, session_id, channel, duration, status, format, size, "
+                "created_at, delivery) VALUES (?, ?, 'mixed', 41.0, 'ready', 'mp3', ?, ?, 'signed')",
                 (
                     (recording_id(each), f"sess_S{each // PER_SESSION}", SIZE + each, _made(each))
                     for each in range(count)
