@@ -96,6 +96,8 @@ class BackFill:
         self._asked = False
         #: Behind which session to look for one that was never listed.
         self._after = ""
+        #: Those that still count as not listed although that was tried: until news are looked for.
+        self._tried: set[str] = set()
         #: Cursors of this run: one that comes again leads round in a circle.
         self._cursors: set[str] = set()
 
@@ -103,15 +105,16 @@ class BackFill:
         """List one session, or else get one page."""
         if self._spare() <= 0:
             return Step(position, pause=BUSY)
-        waiting = self._store.unlisted(self._after)
+        before, waiting = self._after, self._store.unlisted(self._after)
+        while waiting is not None and waiting in self._tried:
+            before, waiting = waiting, self._store.unlisted(waiting)
         if waiting is not None:
-            # Each once in a round, whatever comes of it: a full disk must not make it the next one for ever.
-            self._after = waiting
-            return self._list(waiting, position)
+            return self._list(waiting, before, position)
         place = _Place.read(position)
         if place.done and self._asked:
             self._asked = False
             self._after = ""
+            self._tried.clear()
             return Step(position, pause=NEWS)
         try:
             return self._page(place)
@@ -125,12 +128,17 @@ class BackFill:
         except (NotFound, NotPermitted) as error:
             return Step(position, pause=None, note=f"this service lists no sessions ({error})")
 
-    def _list(self, session_id: str, position: str) -> Step:
+    def _list(self, session_id: str, before: str, position: str) -> Step:
+        self._after = session_id
+        found = 0
         try:
-            return Step(position, found=self._listing.list_now(session_id, self._deadline()))
+            found = self._listing.list_now(session_id, self._deadline())
         except (NotFound, NotPermitted) as error:
             log.debug("backfill: %s", error)
-            return Step(position)
+        if self._store.unlisted(before) == session_id:
+            # Refused, or the disk is full: it must not be the next one for ever.
+            self._tried.add(session_id)
+        return Step(position, found=found)
 
     def _page(self, place: _Place) -> Step:
         cursor = place.cursor()

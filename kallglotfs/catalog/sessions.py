@@ -356,7 +356,7 @@ class Sessions:
         # What the list leaves out it may leave out of every item: they are this session's.
         found = [_of(session_id, each) for each in found]
         if not self._write(lambda: self._recordings.save(found)):
-            shown = [each for each in found if each.status is not Status.FAILED]
+            shown = [each for each in {each.id: each for each in found}.values() if _is_shown(each)]
             with self._lock:
                 self._unsaved[session_id] = shown
         known = self._store.listing(session_id)
@@ -413,6 +413,10 @@ class Sessions:
             log.warning("the catalog cannot be written: %s", error)
             return False
         return True
+
+
+def _is_shown(recording: Recording) -> bool:
+    return recording.status is not Status.FAILED
 
 
 def _of(session_id: str, recording: Recording) -> Recording:
