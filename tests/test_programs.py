@@ -14,7 +14,9 @@ from conftest import wait_until
 from kallglotfs.programs import DeniedPrograms
 
 
-@pytest.mark.parametrize("name", ["updatedb", "tracker-miner-fs-3", "näscher", "ffmpegthumbnailer-of-somebody", "a b"])
+@pytest.mark.parametrize(
+    "name", ["updatedb", "tracker-miner-fs-3", "näscher", "ffmpegthumbnailer-of-somebody", "a b"]
+)
 def test_a_running_program_is_told_by_its_name(name: str, tmp_path: Path) -> None:
     """Names longer than Linux keeps are cut as Linux cuts them, in bytes."""
     program = tmp_path / name
@@ -32,7 +34,9 @@ def test_a_thread_belongs_to_its_program() -> None:
     """Whatever it calls itself."""
     comm = Path("/proc/self/comm").read_text().rstrip("\n")
     seen: list[bool] = []
-    thread = threading.Thread(target=lambda: seen.append(DeniedPrograms([comm]).has(threading.get_native_id())))
+    thread = threading.Thread(
+        target=lambda: seen.append(DeniedPrograms([comm]).has(threading.get_native_id()))
+    )
     thread.start()
     thread.join()
     assert seen == [True]

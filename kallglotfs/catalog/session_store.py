@@ -14,8 +14,8 @@ from kallglotfs.model import Session
 
 if TYPE_CHECKING:
     import sqlite3
-    from datetime import datetime
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
     from kallglotfs.catalog.database import Database
 

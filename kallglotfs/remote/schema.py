@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -103,8 +104,14 @@ def _objects(value: Any) -> list[Any]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
+def _writable(text: str) -> str:
+    # A lone surrogate can be neither stored nor stand in a name; UnicodeEncodeError is a ValueError.
+    text.encode()
+    return text
+
+
 Lenient = WrapValidator(_or_none)
-Text = Annotated[str | None, Lenient]
+Text = Annotated[Annotated[str, AfterValidator(_writable)] | None, Lenient]
 #: What SQLite can store; one odd number must not cost the whole list it stands in.
 Whole = Annotated[Annotated[int, Field(ge=-(2**63), lt=2**63)] | None, Lenient]
 Number = Annotated[Annotated[float, Field(allow_inf_nan=False)] | None, Lenient]

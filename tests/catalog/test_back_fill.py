@@ -28,6 +28,8 @@ PAGE = 10
 
 @dataclass
 class Page:
+    """A page."""
+
     sessions: list[Session]
     more: bool
 
@@ -161,7 +163,9 @@ def test_a_service_that_knows_no_cursors_comes_to_an_end(world: World) -> None:
     assert len(world.known()) == PAGE
 
 
-def test_pages_that_lead_round_in_a_circle_come_to_an_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_that_lead_round_in_a_circle_come_to_an_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A, B, A, B and more of it is promised each time."""
     pages = [["sess_1", "sess_2"], ["sess_3", "sess_4"]]
 

@@ -124,7 +124,9 @@ def test_a_file_that_is_cut_while_it_is_read_is_read_as_it_is_then(world: World)
     assert world.adder.asked == ["rec_a", "rec_c"]
 
 
-@pytest.mark.parametrize("text", [b"\xff\xfe\0r\0e", b"\0" * 1000, b"x" * 1_000_000, b'{"id": 5}\n{', b"\xd8\n"])
+@pytest.mark.parametrize(
+    "text", [b"\xff\xfe\0r\0e", b"\0" * 1000, b"x" * 1_000_000, b'{"id": 5}\n{', b"\xd8\n"]
+)
 def test_garbage_is_counted_and_costs_nothing(world: World, text: bytes) -> None:
     """And does not stop the source."""
     world.write(text)
@@ -203,6 +205,8 @@ def test_a_hundred_thousand_known_ids_cost_nothing_and_let_others_take_turns(wor
 
 def test_json_lines_may_be_of_any_kind(world: World) -> None:
     """Lines without an id are counted."""
-    world.write("\n".join(json.dumps(each) for each in ({"id": "rec_a"}, [], None, {"id": None}, {"id": "rec_b"})))
+    world.write(
+        "\n".join(json.dumps(each) for each in ({"id": "rec_a"}, [], None, {"id": None}, {"id": "rec_b"}))
+    )
     assert "3 lines" in world.run().note
     assert world.adder.asked == ["rec_a", "rec_b"]

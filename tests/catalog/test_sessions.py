@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,7 +38,12 @@ class Service:
 
     def __init__(self) -> None:
         self.recordings: list[Recording] = []
-        self.body: dict[str, object] | bytes = {"id": ID, "session_id": ID, "status": "completed", "turns": []}
+        self.body: dict[str, object] | bytes = {
+            "id": ID,
+            "session_id": ID,
+            "status": "completed",
+            "turns": [],
+        }
         self.error: KallglotError | None = None
         self.asked: list[str] = []
         self.gate: threading.Event | None = None
@@ -145,7 +151,7 @@ def test_a_young_session_is_listed_at_growing_distances(known: Known) -> None:
             times.append(known.clock.time - begin)
         known.clock.time += 1.0 if known.clock.time - begin < 300 else 60.0
     assert times[:4] == [0.0, 15.0, 30.0, 45.0]
-    distances = [after - before for before, after in zip(times, times[1:], strict=False)]
+    distances = [after - before for before, after in pairwise(times)]
     assert max(distances) <= 3660
     assert len(times) < 60
     # Settled: not at all any more.
@@ -169,7 +175,9 @@ def test_a_clock_that_was_set_back_does_not_stop_refreshing(known: Known) -> Non
     assert known.service.asked == ["recordings"] * 2
 
 
-@pytest.mark.parametrize("error", [NotFound("404"), NotPermitted("403"), ServiceFault("503"), TimedOut("late")])
+@pytest.mark.parametrize(
+    "error", [NotFound("404"), NotPermitted("403"), ServiceFault("503"), TimedOut("late")]
+)
 def test_an_unknown_session_that_cannot_be_listed_is_an_error(known: Known, error: KallglotError) -> None:
     """The service's own, remembered for a moment."""
     known.service.error = error
@@ -183,7 +191,9 @@ def test_an_unknown_session_that_cannot_be_listed_is_an_error(known: Known, erro
     assert list(known.sessions.ids()) == [ID]
 
 
-@pytest.mark.parametrize("error", [NotFound("404"), NotPermitted("403"), ServiceFault("503"), TimedOut("late")])
+@pytest.mark.parametrize(
+    "error", [NotFound("404"), NotPermitted("403"), ServiceFault("503"), TimedOut("late")]
+)
 def test_a_known_session_is_shown_as_it_was(known: Known, error: KallglotError) -> None:
     """And the service is let alone for a while."""
     known.service.recordings = [known.recording()]
@@ -223,7 +233,9 @@ def test_one_request_serves_fifty_who_ask_at_once(known: Known) -> None:
         thread.join()
     assert found == [["rec_a"]] * 50
     assert known.service.asked == ["recordings"]
-    readers = [threading.Thread(target=lambda: found.append([known.transcript().decode()])) for _ in range(50)]
+    readers = [
+        threading.Thread(target=lambda: found.append([known.transcript().decode()])) for _ in range(50)
+    ]
     for thread in readers:
         thread.start()
     for thread in readers:

@@ -106,7 +106,9 @@ def test_a_source_that_has_no_more_is_not_asked_again(world: World) -> None:
     assert world.store.state("first").last_error == "nothing there"
 
 
-def test_a_step_that_brings_nothing_is_not_written_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_brings_nothing_is_not_written_down(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A watch that looks every two seconds does not write every two seconds."""
     written: list[str] = []
     monkeypatch.setattr(world.store, "save", lambda name, _: written.append(name))

@@ -25,7 +25,9 @@ class Disk:
         self.blocks[rendition, validator, index] = block
 
     def destroy(self, recording_id: str) -> bool:
-        self.blocks = {key: block for key, block in self.blocks.items() if key[0].recording_id != recording_id}
+        self.blocks = {
+            key: block for key, block in self.blocks.items() if key[0].recording_id != recording_id
+        }
         return True
 
 

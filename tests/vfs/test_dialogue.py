@@ -63,8 +63,10 @@ WORDS = st.one_of(
     st.text(max_size=60),
     st.sampled_from(
         [
-            "", " ", "-->", "00:01.000 --> 00:02.000", "a\n\nb", "\0", "a\0b", "&amp; <b>&", "WEBVTT\n\n", "\r\n\r\n",
-            "\u202eevil\u202c", "שלום", "\u2028\u2029\x85", "👨‍👩‍👧 🏴󠁧󠁢󠁥󠁮󠁧󠁿", "x" * 10_000, "ab " * 3_000, "\ud800", "می‌خواهم",
+            "", " ", "-->", "00:01.000 --> 00:02.000", "a\n\nb", "\0", "a\0b", "&amp; <b>&",
+            "WEBVTT\n\n", "\r\n\r\n",
+            "\u202eevil\u202c", "שלום", "\u2028\u2029\x85", "👨‍👩‍👧 🏴󠁧󠁢󠁥󠁮󠁧󠁿", "x" * 10_000,
+            "ab " * 3_000, "\ud800", "می‌خواهم",
         ]
     ),
 )  # fmt: skip
@@ -75,7 +77,8 @@ MOMENTS = st.one_of(
     st.floats(CALL, CALL + 4000),
     st.integers(-(10**400), 10**400),
     st.sampled_from(
-        ["2026-03-02T09:14:46Z", "2026-03-02T11:14:50+02:00", "0001-01-01T00:00:00+14:00", "nan", "inf", "12", "", "x"]
+        ["2026-03-02T09:14:46Z", "2026-03-02T11:14:50+02:00",
+         "0001-01-01T00:00:00+14:00", "nan", "inf", "12", "", "x"]
     ),
     st.booleans(),
 )  # fmt: skip
@@ -84,7 +87,8 @@ TURNS = st.lists(
         {"text": WORDS, "speaker": WORDS, "timestamp": MOMENTS},
         optional={
             "sequence": st.one_of(st.integers(-5, 5), st.text(max_size=2)),
-            "translation": st.fixed_dictionaries({"language": st.sampled_from(["es", "../x", ""]), "text": WORDS}),
+            "translation": st.fixed_dictionaries({"language": st.sampled_from(["es", "../x", ""]),
+            "text": WORDS}),
         },
     ),
     max_size=12,
