@@ -188,11 +188,13 @@ class Transcript:
         complete: whether it will not change any more.
         turns: in the order in which they were said.
         duration: seconds of the call, None where it is not told.
+        session_id: of which session it says it is, None where it does not.
     """
 
     complete: bool
     turns: tuple[Turn, ...]
     duration: float | None = None
+    session_id: str | None = None
 
     def languages(self) -> tuple[str, ...]:
         """Return the languages into which it has been translated."""

@@ -5,13 +5,14 @@ Threading: stateless.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: Characters that Linux keeps of a program's name (TASK_COMM_LEN less one).
+#: Bytes that Linux keeps of a program's name (TASK_COMM_LEN less one).
 KEPT = 15
 
 
@@ -24,7 +25,7 @@ class DeniedPrograms:
     """
 
     def __init__(self, names: Iterable[str], proc: Path = Path("/proc")) -> None:
-        self._names = frozenset(name[:KEPT] for name in names)
+        self._names = frozenset(os.fsencode(name)[:KEPT] for name in names)
         self._proc = proc
 
     def has(self, pid: int) -> bool:
@@ -45,5 +46,5 @@ class DeniedPrograms:
         except (OSError, StopIteration, IndexError):
             return False
 
-    def _comm(self, pid: str) -> str:
-        return (self._proc / pid / "comm").read_text(errors="replace").rstrip("\n")
+    def _comm(self, pid: str) -> bytes:
+        return (self._proc / pid / "comm").read_bytes().removesuffix(b"\n")

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks for new sessions.
 NEWS = 300.0
+#: Seconds to the next look where all requests are needed by who waits, and where a cursor was not taken.
+BUSY, SOON = 5.0, 1.0
 
 
 class Page(Protocol):
@@ -47,11 +49,11 @@ class Lookup(Protocol):
 class Store(Protocol):
     """Where sessions are kept: `session_store.SessionStore`."""
 
-    def save(self, sessions: Iterable[Session]) -> None:
-        """Add or update sessions."""
+    def save(self, sessions: Iterable[Session]) -> int:
+        """Add or update sessions; return how many were new."""
 
-    def unlisted(self, count: int) -> list[str]:
-        """Return sessions whose recordings were never listed."""
+    def unlisted(self, after: str) -> str | None:
+        """Return the first session behind an id whose recordings were never listed."""
 
 
 class Listing(Protocol):
@@ -70,6 +72,7 @@ class BackFill:
         listing: who lists a session.
         deadline: makes the deadline of a request.
         is_session: tells the form of a session id.
+        spare: how many requests the rate limit leaves for what nobody waits for.
     """
 
     name = "backfill"
@@ -81,84 +84,123 @@ class BackFill:
         listing: Listing,
         deadline: Callable[[], Deadline],
         is_session: Callable[[str], bool],
+        spare: Callable[[], int] = lambda: 1,
     ) -> None:
         self._lookup = lookup
         self._store = store
         self._listing = listing
         self._deadline = deadline
         self._is_session = is_session
+        self._spare = spare
         #: When news were last asked for is not kept: a restart asks at once.
         self._asked = False
-        self._skipped: set[str] = set()
+        #: Behind which session to look for one that was never listed.
+        self._after = ""
+        #: Those that still count as not listed although that was tried: until news are looked for.
+        self._tried: set[str] = set()
+        #: Cursors of this run: one that comes again leads round in a circle.
+        self._cursors: set[str] = set()
 
     def step(self, position: str) -> Step:
         """List one session, or else get one page."""
-        waiting = [each for each in self._store.unlisted(1 + len(self._skipped)) if each not in self._skipped]
-        if waiting:
-            return self._list(waiting[0], position)
+        if self._spare() <= 0:
+            return Step(position, pause=BUSY)
+        before, waiting = self._after, self._store.unlisted(self._after)
+        while waiting is not None and waiting in self._tried:
+            before, waiting = waiting, self._store.unlisted(waiting)
+        if waiting is not None:
+            return self._list(waiting, before, position)
         place = _Place.read(position)
         if place.done and self._asked:
             self._asked = False
+            self._after = ""
+            self._tried.clear()
             return Step(position, pause=NEWS)
         try:
             return self._page(place)
         except NoSuchFormat:
-            # The service does not take the cursor: the session it names is gone. From the beginning, then.
-            return Step("", pause=NEWS)
+            # The service does not take the cursor: the session it names is gone. From the newest, then, and
+            # where the past was all there, only down to what is known.
+            self._asked = place.again
+            self._cursors.clear()
+            again = _Place("", "", done=False, again=place.done or place.again)
+            return Step(again.written(), pause=NEWS if not place.cursor() else SOON)
         except (NotFound, NotPermitted) as error:
             return Step(position, pause=None, note=f"this service lists no sessions ({error})")
 
-    def _list(self, session_id: str, position: str) -> Step:
+    def _list(self, session_id: str, before: str, position: str) -> Step:
+        self._after = session_id
+        found = 0
         try:
-            return Step(position, found=self._listing.list_now(session_id, self._deadline()))
+            found = self._listing.list_now(session_id, self._deadline())
         except (NotFound, NotPermitted) as error:
-            self._skipped.add(session_id)
             log.debug("backfill: %s", error)
-            return Step(position)
+        if self._store.unlisted(before) == session_id:
+            # Refused, or the disk is full: it must not be the next one for ever.
+            self._tried.add(session_id)
+        return Step(position, found=found)
 
     def _page(self, place: _Place) -> Step:
         cursor = place.cursor()
         page = self._lookup.sessions(cursor, self._deadline())
-        found = [each for each in page.sessions if self._is_session(each.id)]
-        self._store.save(found)
-        following = place.after(page)
-        self._asked = following.done and not (place.done and page.more)
-        return Step(following.written(), found=len(found))
+        new = self._store.save([each for each in page.sessions if self._is_session(each.id)])
+        if new:
+            self._after = ""
+        following = place.after(page, new)
+        circle = following.written() in self._cursors
+        self._cursors.add(following.written())
+        if circle:
+            following = following.ended()
+        # News that go on are asked for at once; those that lead nowhere are not.
+        self._asked = following.done and (circle or not (place.done and page.more and new))
+        return Step(following.written(), found=new)
 
 
 class _Place:
-    """Where the paging is: the newest session seen, the oldest, and whether the past is all there."""
+    """Where the paging is.
 
-    def __init__(self, newest: str, oldest: str, *, done: bool) -> None:
+    Args:
+        newest: the newest session seen.
+        oldest: the oldest.
+        done: whether the past is all there.
+        again: whether it was, and only what is newer than the known is missed.
+    """
+
+    def __init__(self, newest: str, oldest: str, *, done: bool, again: bool = False) -> None:
         self.newest = newest
         self.oldest = oldest
         self.done = done
+        self.again = again
 
     @classmethod
     def read(cls, text: str) -> _Place:
         """Read what `written` wrote; anything else begins at the beginning."""
         try:
-            newest, oldest, done = json.loads(text or "null")
-            return cls(str(newest), str(oldest), done=bool(done))
-        except (ValueError, TypeError):
+            newest, oldest, done, again = json.loads(text or "null")
+            return cls(str(newest), str(oldest), done=bool(done), again=bool(again))
+        except (ValueError, TypeError, RecursionError):
             return cls("", "", done=False)
 
     def written(self) -> str:
         """Return the place as text."""
-        return json.dumps([self.newest, self.oldest, self.done])
+        return json.dumps([self.newest, self.oldest, self.done, self.again])
 
     def cursor(self) -> dict[str, str]:
         """Return what to ask for next."""
-        if self.done and self.newest:
-            return {"ending_before": self.newest}
+        if self.done:
+            return {"ending_before": self.newest} if self.newest else {}
         return {"starting_after": self.oldest} if self.oldest else {}
 
-    def after(self, page: Page) -> _Place:
-        """Return the place behind a page."""
+    def ended(self) -> _Place:
+        """Return the place with the past taken for complete."""
+        return _Place(self.newest, self.oldest, done=True)
+
+    def after(self, page: Page, new: int) -> _Place:
+        """Return the place behind a page of which `new` sessions were new."""
         ids = [each.id for each in page.sessions]
         if self.done:
             return _Place(ids[0] if ids else self.newest, self.oldest, done=True)
         newest = self.newest or (ids[0] if ids else "")
         # A page that leads nowhere ends the past: endless paging would ask for ever.
-        over = not page.more or not ids or ids[-1] == self.oldest
-        return _Place(newest, ids[-1] if ids else self.oldest, done=over)
+        over = not page.more or not ids or ids[-1] == self.oldest or (self.again and not new)
+        return _Place(newest, ids[-1] if ids else self.oldest, done=over, again=self.again and not over)

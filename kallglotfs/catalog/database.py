@@ -49,15 +49,18 @@ CREATE TABLE renditions (
     PRIMARY KEY (recording_id, format, rate)
 ) WITHOUT ROWID;
 """
+# `status` stands first in `recordings_made`: behind the time, SQLite takes the index of all that are ready
+# instead, and sorts.
 # `listed_at` is when a session's recordings were last listed, `settled` that they need not be listed again.
 # What `documents` tells of a session's JSON is kept in the cache, not here: it is what was said on the phone.
 _SECOND = """
 CREATE INDEX recordings_session ON recordings (session_id, id) WHERE session_id IS NOT NULL;
-CREATE INDEX recordings_created ON recordings (created_at, id) WHERE created_at IS NOT NULL;
+CREATE INDEX recordings_made ON recordings (status, created_at, id, expires_at) WHERE created_at IS NOT NULL;
 CREATE TABLE sessions (
     id TEXT PRIMARY KEY, status TEXT, created_at REAL, started_at REAL, ended_at REAL, listed_at REAL,
     settled INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
+CREATE INDEX sessions_unlisted ON sessions (id) WHERE listed_at IS NULL;
 CREATE TABLE documents (
     session_id TEXT, kind TEXT, state TEXT NOT NULL, size INTEGER NOT NULL, languages TEXT NOT NULL,
     asked_at REAL NOT NULL, PRIMARY KEY (session_id, kind)
@@ -69,6 +72,7 @@ CREATE TABLE sources (
     found INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE forgotten (id TEXT PRIMARY KEY, forgotten_at REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX forgotten_when ON forgotten (forgotten_at);
 """
 #: What leads from each version to the next.
 _STEPS = (_FIRST, _SECOND)

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from kallglotfs.catalog.store import moment
 from kallglotfs.model import Session
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
     from kallglotfs.catalog.database import Database
 
@@ -98,8 +99,11 @@ class SessionStore:
         )
         return Listing(_session(rows[0]), rows[0][5], bool(rows[0][6])) if rows else None
 
-    def save(self, sessions: Iterable[Session]) -> None:
+    def save(self, sessions: Iterable[Session]) -> int:
         """Add or update sessions; what a new value leaves out is kept.
+
+        Returns:
+            How many were new.
 
         Raises:
             SystemFault: the file cannot be written.
@@ -108,7 +112,16 @@ class SessionStore:
             (each.id, each.status, _stamp(each.created_at), _stamp(each.started_at), _stamp(each.ended_at))
             for each in sessions
         ]
-        self._database.write(lambda connection: connection.executemany(_UPSERT, rows))
+
+        def work(connection: sqlite3.Connection) -> int:
+            known = sum(
+                connection.execute("SELECT 1 FROM sessions WHERE id = ?", (key,)).fetchone() is not None
+                for key in {row[0] for row in rows}
+            )
+            connection.executemany(_UPSERT, rows)
+            return len({row[0] for row in rows}) - known
+
+        return self._database.write(work)
 
     def listed(self, session_id: str, moment: float, *, settled: bool) -> None:
         """Take note that a session's recordings were listed.
@@ -145,12 +158,12 @@ class SessionStore:
             self._database.rows("SELECT 1 FROM recordings WHERE session_id = ? LIMIT 1", (session_id,))
         )
 
-    def unlisted(self, count: int) -> list[str]:
-        """Return up to `count` sessions whose recordings were never listed."""
+    def unlisted(self, after: str = "") -> str | None:
+        """Return the first session behind an id whose recordings were never listed."""
         rows = self._database.rows(
-            "SELECT id FROM sessions WHERE listed_at IS NULL ORDER BY id LIMIT ?", (count,)
+            "SELECT id FROM sessions WHERE listed_at IS NULL AND id > ? ORDER BY id LIMIT 1", (after,)
         )
-        return [row[0] for row in rows]
+        return rows[0][0] if rows else None
 
     def told(self, session_id: str, kind: str) -> Told | None:
         """Return what is known of a session's document, None when the service was never asked."""
@@ -191,10 +204,10 @@ class SessionStore:
         self._database.write(work)
 
 
-def _stamp(moment: datetime | None) -> float | None:
-    return None if moment is None else moment.timestamp()
+def _stamp(time: datetime | None) -> float | None:
+    return None if time is None else time.timestamp()
 
 
 def _session(row: tuple[Any, ...]) -> Session:
-    times = (None if value is None else datetime.fromtimestamp(value, UTC) for value in row[2:5])
+    times = (None if value is None else moment(value) for value in row[2:5])
     return Session(row[0], row[1], *times)

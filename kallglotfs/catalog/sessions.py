@@ -17,7 +17,7 @@ from cachetools import TTLCache
 
 from kallglotfs.catalog.session_store import State, Told
 from kallglotfs.clock import Deadline
-from kallglotfs.errors import KallglotError, NotFound, NotPermitted, SystemFault
+from kallglotfs.errors import BadResponse, KallglotError, NotFound, NotPermitted, SystemFault
 from kallglotfs.model import Recording, Session, Status, Transcript
 from kallglotfs.single_flight import SingleFlight
 
@@ -41,8 +41,9 @@ AGE_PART = 0.25
 SETTLED_AFTER = 86400.0
 #: The same for one of which the service says that it has ended: recordings are made within minutes.
 ENDED_AFTER = 900.0
-#: Seconds a refusal answers for its session.
-REFUSED_FOR = 2.0
+#: Seconds a refusal answers for its session. Where something is known to show meanwhile, the service is let
+#: alone for longer: whoever looks would wait for all of `timeout` each time.
+REFUSED_FOR, SHOWN_FOR = 2.0, 15.0
 #: Refusals remembered.
 MOST = 10_000
 
@@ -128,6 +129,9 @@ class Sessions:
         self._is_recording = is_recording
         self._lock = threading.Lock()
         self._refused: TTLCache[Hashable, KallglotError] = TTLCache(MOST, REFUSED_FOR, timer=clock.now)
+        self._failed: TTLCache[Hashable, None] = TTLCache(MOST, SHOWN_FOR, timer=clock.now)
+        #: Lists that could not be written (a full disk): shown all the same, and not asked for at every look.
+        self._unsaved: TTLCache[str, list[Recording]] = TTLCache(MOST, SOONEST, timer=clock.now)
         self._flights: SingleFlight[object] = SingleFlight()
 
     def ids(self) -> Iterator[str]:
@@ -154,14 +158,17 @@ class Sessions:
             NotFound: there is no such session.
             KallglotError: nothing is known of it, and the service cannot be asked.
         """
-        if self._is_due(session_id):
+        found = self._store.listing(session_id)
+        listed = found is not None and found.listed_at is not None
+        known = listed or self._store.has_recordings(session_id)
+        if self._is_due(session_id) and not (known and self._has_failed((session_id, ""))):
             try:
                 self._list(session_id, patience)
             except KallglotError as error:
-                if not self._store.has_recordings(session_id):
+                if not known:
                     raise
                 log.info("%s: shown as it was, it cannot be listed: %s", session_id, error)
-        return self._recordings.of_session(self._clock.wall(), session_id)
+        return self.known_recordings(session_id)
 
     def list_now(self, session_id: str, deadline: Deadline) -> int:
         """List a session's recordings on this thread, whether that is due or not.
@@ -177,7 +184,11 @@ class Sessions:
 
     def known_recordings(self, session_id: str) -> list[Recording]:
         """Return what `recordings` returns, without asking anybody."""
-        return self._recordings.of_session(self._clock.wall(), session_id)
+        kept = self._recordings.of_session(self._clock.wall(), session_id)
+        if kept:
+            return kept
+        with self._lock:
+            return list(self._unsaved.get(session_id, ()))
 
     def document(self, session_id: str, kind: str, patience: Patience) -> bytes:
         """Return the JSON of a session or of its transcript.
@@ -191,16 +202,41 @@ class Sessions:
             NotFound: there is none.
             KallglotError: as the service says.
         """
+        kept = self._kept(session_id, kind)
+        if kept is not None:
+            return kept
+
+        def work(deadline: Deadline) -> bytes:
+            # Looked at again, as in `_list`.
+            return self._kept(session_id, kind) or self._fetch(session_id, kind, deadline)
+
         told = self._store.told(session_id, kind)
-        if told is not None and not self._is_stale(session_id, told):
-            if told.state is State.MISSING:
-                raise NotFound(f"{session_id}: no {kind}")
-            kept = self._shelf.get(session_id, kind, told.size)
-            if kept is not None:
-                return kept
-        return self._ask(
-            (session_id, kind), lambda deadline: self._fetch(session_id, kind, deadline), patience
-        )
+        known = told is not None and told.state is not State.MISSING
+        stale = self._shelf.get(session_id, kind, told.size) if told is not None and known else None
+        if stale is not None and self._has_failed((session_id, kind)):
+            return stale
+        try:
+            return self._ask((session_id, kind), work, patience)
+        except (NotFound, NotPermitted):
+            raise
+        except KallglotError as error:
+            if stale is None:
+                raise
+            log.info("%s: the %s is shown as it was: %s", session_id, kind, error)
+            return stale
+
+    def _kept(self, session_id: str, kind: str) -> bytes | None:
+        """Return a document that need not be asked for, None for one that has to be.
+
+        Raises:
+            NotFound: there is none.
+        """
+        told = self._store.told(session_id, kind)
+        if told is None or self._is_stale(session_id, told):
+            return None
+        if told.state is State.MISSING:
+            raise NotFound(f"{session_id}: no {kind}")
+        return self._shelf.get(session_id, kind, told.size)
 
     def transcript(self, session_id: str, patience: Patience) -> Transcript:
         """Return what was said.
@@ -238,18 +274,30 @@ class Sessions:
         told = self._store.told(session_id, SESSION)
         return told is None or told.state is not State.MISSING
 
+    def _has_failed(self, key: Hashable) -> bool:
+        """Tell whether the service could not answer a moment ago."""
+        with self._lock:
+            return key in self._failed
+
     def _is_due(self, session_id: str) -> bool:
+        with self._lock:
+            if session_id in self._unsaved:
+                return False
         found = self._store.listing(session_id)
         if found is None or found.listed_at is None:
             return True
         if found.settled:
             return False
-        return self._clock.wall() - found.listed_at >= self._pause(session_id, found.listed_at)
+        return self._is_past(session_id, found.listed_at)
 
     def _is_stale(self, session_id: str, told: Told) -> bool:
         if told.state is State.COMPLETE:
             return False
-        return self._clock.wall() - told.asked_at >= self._pause(session_id, told.asked_at)
+        return self._is_past(session_id, told.asked_at)
+
+    def _is_past(self, session_id: str, asked_at: float) -> bool:
+        """Tell whether an answer is worth another question; one of the future is (the clock was set back)."""
+        return not 0 <= self._clock.wall() - asked_at < self._pause(session_id, asked_at)
 
     def _pause(self, session_id: str, asked_at: float) -> float:
         """Return after how many seconds an answer of `asked_at` is worth another question."""
@@ -266,7 +314,12 @@ class Sessions:
         return max((moment.timestamp() for moment in moments if moment is not None), default=None)
 
     def _list(self, session_id: str, patience: Patience) -> None:
-        self._ask((session_id, ""), lambda deadline: self._fetch_list(session_id, deadline), patience)
+        def work(deadline: Deadline) -> None:
+            # Looked at again: who waited for its turn may find that another has asked meanwhile.
+            if self._is_due(session_id):
+                self._fetch_list(session_id, deadline)
+
+        self._ask((session_id, ""), work, patience)
 
     def _ask(self, key: Hashable, work: Callable[[Deadline], T], patience: Patience) -> T:
         with self._lock:
@@ -281,20 +334,31 @@ class Sessions:
             except KallglotError as error:
                 with self._lock:
                     self._refused[key] = error
+                    self._failed[key] = None
                 raise
 
         future = self._executor.submit(lambda: self._flights.run(key, lead, deadline))
         return patience.wait(future, deadline)  # type: ignore[return-value] # one key, one kind of answer
 
     def _fetch_list(self, session_id: str, deadline: Deadline) -> None:
-        found = [
-            recording
-            for recording in self._lookup.session_recordings(session_id, deadline)
-            if self._is_recording(recording.id)
-        ]
+        try:
+            found = [
+                recording
+                for recording in self._lookup.session_recordings(session_id, deadline)
+                if self._is_recording(recording.id)
+            ]
+        except NotFound:
+            # A session that is known by other ways: not asked for again before that is due.
+            if self._store.listing(session_id) is not None or self._store.has_recordings(session_id):
+                self._write(lambda: self._store.listed(session_id, self._clock.wall(), settled=False))
+            raise
         now = self._clock.wall()
         # What the list leaves out it may leave out of every item: they are this session's.
-        self._write(lambda: self._recordings.save(_of(session_id, each) for each in found))
+        found = [_of(session_id, each) for each in found]
+        if not self._write(lambda: self._recordings.save(found)):
+            shown = [each for each in {each.id: each for each in found}.values() if _is_shown(each)]
+            with self._lock:
+                self._unsaved[session_id] = shown
         known = self._store.listing(session_id)
         ended = known is not None and known.session.status == "ended"
         newest = self._newest(session_id)
@@ -320,25 +384,39 @@ class Sessions:
         return body
 
     def _understood(self, session_id: str, kind: str, body: bytes) -> tuple[bool, tuple[str, ...]]:
-        """Return whether a document will not change any more, and a transcript's languages."""
+        """Return whether a document will not change any more, and a transcript's languages.
+
+        Raises:
+            BadResponse: it is another session's: what others have said is not shown here.
+        """
         if kind == TRANSCRIPT:
             transcript = self._reading.transcript(body)
             if transcript is None:
                 return False, ()
+            if transcript.session_id not in (None, session_id):
+                raise BadResponse(f"{session_id}: the answer is another session's transcript")
             return transcript.complete, transcript.languages()
         session = self._reading.session(body)
-        if session is None or session.id != session_id:
+        if session is None:
             return False, ()
+        if session.id != session_id:
+            raise BadResponse(f"{session_id}: the answer is another session")
         self._write(lambda: self._store.save([session]))
         return session.status == "ended", ()
 
     @staticmethod
-    def _write(write: Callable[[], object]) -> None:
-        """Write to the store; a disk that is full or read-only costs no more than another request."""
+    def _write(write: Callable[[], object]) -> bool:
+        """Write to the store and tell whether that was possible; a full disk costs no more than requests."""
         try:
             write()
         except SystemFault as error:
             log.warning("the catalog cannot be written: %s", error)
+            return False
+        return True
+
+
+def _is_shown(recording: Recording) -> bool:
+    return recording.status is not Status.FAILED
 
 
 def _of(session_id: str, recording: Recording) -> Recording:

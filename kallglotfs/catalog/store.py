@@ -324,6 +324,14 @@ class CatalogStore:
         self._database.close()
 
 
+def moment(stamp: float) -> datetime | None:
+    """Return a moment that was written as a number, None for one that rounding has made impossible."""
+    try:
+        return datetime.fromtimestamp(stamp, UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
 def _key(rendition: Rendition) -> tuple[str, str, int]:
     return (rendition.recording_id, rendition.format, rendition.rate)
 
@@ -362,7 +370,7 @@ def _recording(row: tuple[Any, ...]) -> Recording:
         size,
         sample_rate,
         bit_depth,
-        None if created_at is None else datetime.fromtimestamp(created_at, UTC),
-        None if expires_at is None else datetime.fromtimestamp(expires_at, UTC),
+        None if created_at is None else moment(created_at),
+        None if expires_at is None else moment(expires_at),
         _DELIVERY.get(delivery, Delivery.UNKNOWN),
     )

@@ -60,11 +60,13 @@ class Documents:
         """
         with self._lock:
             kept = self._memory.get((session_id, kind))
+        if kept is not None and len(kept) != size:
+            kept = None
         if kept is None and self._disk is not None:
             kept = self._from(self._disk, Rendition(session_id, kind), Validator(size))
             if kept is not None:
                 self._remember(session_id, kind, kept)
-        return kept if kept is not None and len(kept) == size else None
+        return kept
 
     def put(self, session_id: str, kind: str, body: bytes, *, lasting: bool) -> None:
         """Keep a document.

@@ -11,7 +11,16 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError, WrapValidator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WrapValidator,
+)
 
 from kallglotfs.model import DEFAULT_FORMAT, Delivery, Recording, Session, Status, Transcript, Turn
 
@@ -23,6 +32,12 @@ T = TypeVar("T")
 LARGEST = 2**50
 #: The first moment that can be an end of retention; earlier ones are not meant.
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+#: The first year that is not meant: `9999` is how some say "never", and SQLite's numbers round it up.
+FOREVER = 9999
+#: Numbers from which a time of a turn is one in milliseconds.
+MILLISECONDS = 1e11
+#: A language as BCP 47 has it, in small letters; it stands in file names.
+LANGUAGE = re.compile(r"(?=.{2,35}\Z)[a-z]{2,3}(-[a-z0-9]{1,8})*")
 FORMAT_NAME = re.compile(r"[a-z0-9]{2,8}")
 MIME_FORMATS = {
     "audio/mpeg": "mp3",
@@ -56,7 +71,8 @@ def _utc(value: Any) -> Any:
 
 def _utc_or_none(value: Any) -> Any:
     try:
-        return _utc(value)
+        found = _utc(value)
+        return None if isinstance(found, datetime) and found.year >= FOREVER else found
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -65,10 +81,22 @@ def _moment(value: Any) -> Any:
     """Return a time of a turn: epoch seconds of a date, or a number as it is (seconds from the beginning)."""
     if isinstance(value, str):
         try:
-            return float(value)
+            value = float(value)
         except ValueError:
             found = _utc_or_none(value)
             return None if found is None else found.timestamp()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return value / 1000 if abs(value) >= MILLISECONDS else value
+    except OverflowError:
+        return None
+
+
+def _words(value: Any) -> Any:
+    """Return a text that can be written: for one broken character, what was said is not lost."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return value
 
 
@@ -76,10 +104,18 @@ def _objects(value: Any) -> list[Any]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
+def _writable(text: str) -> str:
+    # A lone surrogate can be neither stored nor stand in a name; UnicodeEncodeError is a ValueError.
+    text.encode()
+    return text
+
+
 Lenient = WrapValidator(_or_none)
-Text = Annotated[str | None, Lenient]
-Whole = Annotated[int | None, Lenient]
-Number = Annotated[float | None, Lenient]
+Text = Annotated[Annotated[str, AfterValidator(_writable)] | None, Lenient]
+#: What SQLite can store; one odd number must not cost the whole list it stands in.
+Whole = Annotated[Annotated[int, Field(ge=-(2**63), lt=2**63)] | None, Lenient]
+Number = Annotated[Annotated[float, Field(allow_inf_nan=False)] | None, Lenient]
+Words = Annotated[str | None, BeforeValidator(_words), Lenient]
 Time = Annotated[datetime | None, BeforeValidator(_utc_or_none), Lenient]
 
 
@@ -172,7 +208,7 @@ class TranslationObject(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     language: Text = None
-    text: Text = None
+    text: Words = None
 
 
 class TurnObject(BaseModel):
@@ -181,18 +217,19 @@ class TurnObject(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     sequence: Whole = None
-    speaker: Text = None
+    speaker: Words = None
     language: Text = None
-    text: Text = None
+    text: Words = None
     translation: Annotated[TranslationObject | None, Lenient] = None
-    timestamp: Annotated[float | None, BeforeValidator(_moment), Lenient] = None
+    timestamp: Annotated[Number, BeforeValidator(_moment)] = None
 
     def to_turn(self) -> Turn:
         """Return the value the rest of the package works with."""
         told = self.translation
-        translations = ((told.language.lower(), told.text),) if told and told.language and told.text else ()
+        language = _language(told.language) if told else ""
+        translations = ((language, told.text),) if told and language and told.text else ()
         return Turn(
-            self.speaker or "", (self.language or "").lower(), self.text or "", translations, self.timestamp
+            self.speaker or "", _language(self.language), self.text or "", translations, self.timestamp
         )
 
 
@@ -209,6 +246,7 @@ class TranscriptObject(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
+    session_id: Text = None
     status: Text = None
     turns: Annotated[list[TurnObject], BeforeValidator(_objects)] = []
     metadata: Annotated[TranscriptMetadata | None, Lenient] = None
@@ -222,6 +260,7 @@ class TranscriptObject(BaseModel):
             complete=(self.status or "").lower() == "completed",
             turns=tuple(turn.to_turn() for _, turn in numbered),
             duration=None if self.metadata is None else self.metadata.duration_seconds,
+            session_id=self.session_id,
         )
 
 
@@ -295,6 +334,12 @@ def _format(text: str | None) -> str:
     name = (text or "").strip().lower()
     name = MIME_FORMATS.get(name, name)
     return name if FORMAT_NAME.fullmatch(name) else DEFAULT_FORMAT
+
+
+def _language(text: str | None) -> str:
+    """Return a language as file names have it; what cannot be one was not sent."""
+    name = (text or "").strip().lower().replace("_", "-")
+    return name if LANGUAGE.fullmatch(name) else ""
 
 
 def _status(text: str | None) -> Status:

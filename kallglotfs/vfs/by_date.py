@@ -7,7 +7,8 @@ Telephone numbers are personal and stand in no name: there is no directory by nu
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from calendar import monthrange
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from kallglotfs.errors import NotADirectory, NotFound
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 BY_DATE = "by-date"
 #: Parts of the path of a day.
 YEAR, MONTH, DAY = 1, 2, 3
+#: Seconds that no recording lasts: a number that was not meant stands in no name.
+TOO_LONG = 1e7
+#: The first second of the year 10000, which is none (epoch seconds).
+END_OF_TIME = 253_402_300_800.0
 _FORMS = (re.compile(r"[0-9]{4}"), re.compile(r"[0-9]{2}"), re.compile(r"[0-9]{2}"))
 #: The end of a link's name that says which recording it leads to.
 _TAIL = re.compile(r"(?:.*_)?(rec_[^_]+)")
@@ -126,12 +131,12 @@ def _span(parts: tuple[str, ...]) -> tuple[float, float]:
     try:
         match numbers:
             case []:
-                return -float("inf"), float("inf")
+                return -float("inf"), END_OF_TIME
             case [year]:
                 first, last = datetime(year, 1, 1, tzinfo=UTC), datetime(year, 12, 31, tzinfo=UTC)
             case [year, month]:
                 first = datetime(year, month, 1, tzinfo=UTC)
-                last = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+                last = first.replace(day=monthrange(year, month)[1])
             case [year, month, day]:
                 first = last = datetime(year, month, day, tzinfo=UTC)
             case _:
@@ -148,6 +153,7 @@ def _day_of(moment: datetime) -> tuple[str, str, str]:
 
 def _name(recording: Recording, rendition: Rendition) -> str:
     assert recording.created_at is not None
-    duration = "" if recording.duration is None else f"{max(0.0, recording.duration):.0f}s_"
+    told = recording.duration is not None and 0 <= recording.duration < TOO_LONG
+    duration = f"{recording.duration:.0f}s_" if told else ""
     clock = recording.created_at.astimezone(UTC).strftime("%H%M%S")
     return f"{clock}Z_{channel_prefix(recording)}{duration}{format_name(rendition)}"

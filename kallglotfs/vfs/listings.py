@@ -50,14 +50,23 @@ class Listing:
                 yield self._last, self._taken
             elif offset != self._taken:
                 self._restart(offset)
-            for entry in self._stream:
+            while (entry := self._next()) is not None:
                 self._taken += 1
                 self._last = entry
                 yield entry, self._taken
             self._last = None
 
+    def _next(self) -> Entry | None:
+        try:
+            return next(self._stream, None)
+        except Exception:
+            # A stream that broke is at its end for good: whoever asks again must not take that for the
+            # directory's.
+            self._taken, self._last = -1, None
+            raise
+
     def _restart(self, offset: int) -> None:
-        self._last = None
+        self._last, self._taken = None, -1
         self._stream = self._begin()
         self._taken = sum(1 for _ in itertools.islice(self._stream, offset))
 

@@ -33,7 +33,10 @@ SESSION_FILE = "session.json"
 TRANSCRIPT_FILES = ("transcript.json", "transcript.txt")
 #: Depth of a link in a session's directory.
 DEPTH = 2
-_SUBTITLES = re.compile(r"(.+?)(?:\.([a-z]{2,3}(?:-[a-z0-9]{1,8})*))?\.vtt")
+#: What a file beside a recording may be called, less what comes behind its id: other names cost nothing.
+_STEM = r"(?:[a-z][a-z0-9-]*_)?rec_[A-Za-z0-9]+(?:@[0-9]+)?"
+_LINK = re.compile(rf"{_STEM}\.[a-z0-9]{{2,8}}")
+_SUBTITLES = re.compile(rf"({_STEM})(?:\.([a-z]{{2,3}}(?:-[a-z0-9]{{1,8}})*))?\.vtt")
 
 
 class Knowledge(Protocol):
@@ -122,7 +125,7 @@ class Sessions:
         languages = self._sessions.languages(session_id, patience)
         if languages is not None:
             entries += [Entry(name, Kind.TEXT) for name in TRANSCRIPT_FILES]
-            for stem in map(_stem, ready):
+            for stem in (stem for each in ready for stem in self._stems(each)):
                 entries += [Entry(f"{stem}.vtt", Kind.TEXT)]
                 entries += [Entry(f"{stem}.{language}.vtt", Kind.TEXT) for language in languages]
         if self._sessions.has_session_document(session_id):
@@ -136,11 +139,16 @@ class Sessions:
             prefix + format_name(each): link_to(each, DEPTH) for each in self._renditions.shown(recording)
         }
 
+    def _stems(self, recording: Recording) -> list[str]:
+        """Return how subtitles of a recording are called, as players look for them: as its links are."""
+        stems = {name.rpartition(".")[0] for name in self._links(recording)}
+        return sorted(stems) or [channel_prefix(recording) + recording.id]
+
     def _target(self, session_id: str, name: str, patience: Patience) -> str | None:
         """Return where a link leads, None where the name is another file's."""
-        if name in (SESSION_FILE, *TRANSCRIPT_FILES) or _SUBTITLES.fullmatch(name):
+        if name in (SESSION_FILE, *TRANSCRIPT_FILES) or name.endswith(".vtt"):
             return None
-        if "rec_" not in name:
+        if _LINK.fullmatch(name) is None:
             raise NotFound("no such name")
         recording = self._ready(session_id, lambda each: name in self._links(each), patience)
         if recording is None:
@@ -172,9 +180,11 @@ class Sessions:
                 transcript, self._begin(session_id, transcript, known[0] if known else None, patience)
             )
         match = _SUBTITLES.fullmatch(name)
-        stem = match[1] if match else ""
-        recording = self._ready(session_id, lambda each: _stem(each) == stem, patience)
-        if match is None or recording is None:
+        if match is None:
+            raise NotFound("no such name")
+        stem = match[1]
+        recording = self._ready(session_id, lambda each: stem in self._stems(each), patience)
+        if recording is None:
             raise NotFound("no such name")
         transcript = self._sessions.transcript(session_id, patience)
         language = match[2] or ""
@@ -201,7 +211,3 @@ class Sessions:
             return moment.timestamp()
         made = (created_at(each) for each in self._sessions.known_recordings(session.id))
         return min((each for each in made if each is not None), default=self._mounted)
-
-
-def _stem(recording: Recording) -> str:
-    return channel_prefix(recording) + recording.id

@@ -92,7 +92,7 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(path: Path) -> None:
     with closing(sqlite3.connect(path)) as other:
         for table in ("sessions", "documents", "events", "sources", "forgotten"):
             other.execute(f"DROP TABLE {table}")
-        for index in ("recordings_session", "recordings_created"):
+        for index in ("recordings_session", "recordings_made"):
             other.execute(f"DROP INDEX {index}")
         other.execute("PRAGMA user_version = 1")
     with opened(path) as store:
