@@ -35,8 +35,11 @@ from kallglotfs.remote.service import KallglotService
 from kallglotfs.remote.storage import Storage
 from kallglotfs.remote.transport import Transport
 from kallglotfs.vfs.filesystem import FileSystem
+from kallglotfs.vfs.naming import is_recording_id, is_session_id
 from kallglotfs.vfs.tree import Tree
 from kallglotfs.vfs.walk import DEPTH, Walk
+from kallglotfs.webhooks.endpoint import Endpoint
+from kallglotfs.webhooks.secrets import WebhookSecrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,11 +186,15 @@ class Mount:
             self._session.start(self._operations)
             self._check_answer()
             self._retention.start()
+            if self._webhooks is not None:
+                self._webhooks.start()
             log.info("mounted on %s", self._mount_point)
             ready()
             self._session.wait()
             log.info("unmounted %s", self._mount_point)
         finally:
+            if self._webhooks is not None:
+                self._webhooks.stop()
             self._demand.shutdown(wait=False, cancel_futures=True)
             self._ahead.shutdown(wait=False, cancel_futures=True)
             self._retention.stop()
@@ -211,6 +218,19 @@ class Mount:
             self._store, self._remote.service, self._demand, clock, settings.timeout, blocks.forget
         )
         self._retention = Retention(self._store, blocks.forget, clock)
+        self._webhooks = (
+            Endpoint(
+                settings.webhook_listen,
+                WebhookSecrets(settings.webhook_secret_file).read,
+                self._store.database,
+                catalog.noted,
+                is_recording_id,
+                is_session_id,
+                clock,
+            )
+            if settings.webhook_listen is not None
+            else None
+        )
         tree = Tree(catalog, blocks, settings.formats, settings.sample_rate, clock.wall())
         depth = max(1, min(DEPTH, settings.memory_cache // 4 // (SMALL_FILE * BLOCK)))
         walk = Walk(tree, catalog, blocks, self._remote.budget.spare, clock.now, depth)

@@ -14,7 +14,7 @@ from cachetools import LRUCache, TTLCache
 
 from kallglotfs.clock import Deadline
 from kallglotfs.errors import NoSuchFormat, NotFound, SystemFault
-from kallglotfs.model import Recording, Rendition, RenditionFacts, Status
+from kallglotfs.model import FORMATS, ORIGINAL_RATE, RATES, Recording, Rendition, RenditionFacts, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -45,8 +45,8 @@ class Store(Protocol):
     def save(self, recordings: Iterable[Recording]) -> int:
         """Add or update recordings."""
 
-    def forget(self, recording_id: str) -> None:
-        """Remove a recording and its facts."""
+    def forget_unready(self, recording_id: str) -> None:
+        """Remove a recording, unless it is ready."""
 
     def listed(self, now: float, start: str = "") -> Iterator[Recording]:
         """Stream the ready, unexpired recordings, from an id on."""
@@ -192,6 +192,22 @@ class Catalog:
             self._missing[rendition] = reason
         self._gone(rendition.recording_id)
 
+    def noted(self, recording: Recording) -> None:
+        """Take note that the store was told of a recording by itself: what was remembered of it is over."""
+        formats = {*FORMATS, recording.format}
+        renditions = [
+            Rendition(recording.id, each, rate) for each in formats for rate in (ORIGINAL_RATE, *RATES)
+        ]
+        with self._lock:
+            self._unknown.pop(recording.id, None)
+            for rendition in renditions:
+                self._missing.pop(rendition, None)
+
+    def _ready_meanwhile(self, recording_id: str) -> Recording | None:
+        """Return a recording that became known as ready while the service was asked: that answer is older."""
+        known = self._store.recording(recording_id)
+        return known if known is not None and known.status is Status.READY else None
+
     def _is_outdated(self, recording: Recording) -> bool:
         if recording.status is not Status.PROCESSING:
             return False
@@ -213,15 +229,19 @@ class Catalog:
                 self._missing[rendition] = str(error)
             raise
         except NotFound as error:
+            if self._store.recording(key) is not None:
+                self._write(lambda: self._store.forget_unready(key))
+            if (ready := self._ready_meanwhile(key)) is not None:
+                return ready
             with self._lock:
                 self._unknown[key] = str(error)
                 self._recent.pop(key, None)
-            if self._store.recording(key) is not None:
-                self._write(lambda: self._store.forget(key))
             self._gone(key)
             raise
         self._write(lambda: self._store.save([recording]), lambda: self._recent.update({key: recording}))
         if recording.status is Status.PROCESSING:
+            if (ready := self._ready_meanwhile(key)) is not None:
+                return ready
             with self._lock:
                 self._processing[key] = None
         return recording

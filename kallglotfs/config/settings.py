@@ -101,6 +101,17 @@ class Settings(BaseSettings):
         description="Where the list of known recordings is kept.",
         json_schema_extra=_shown_as("/var/lib/kallglotfs for root, else ~/.local/state/kallglotfs"),
     )
+    webhook_listen: fields.Listen = Field(
+        default=None,
+        description="Address on which webhooks are received, behind your TLS proxy.",
+        json_schema_extra=_shown_as("off"),
+    )
+    webhook_secret_file: fields.OptionalPath = Field(
+        default=None,
+        description="File that holds the webhooks' signing secret, two while it is changed, one a line; "
+        "owned by you or root, mode 600.",
+        json_schema_extra=_shown_as("none"),
+    )
     log_level: fields.Level = Field(default="info", description="The least serious event that is logged.")
     log_file: fields.OptionalPath = Field(
         default=None,
