@@ -93,11 +93,12 @@ class Server:
 
     def stop(self) -> None:
         """Finish what is being stored, end all connections and threads, and free the address."""
-        if self._thread is not None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
             self._server.trigger.pull_trigger(self._refuse)
             self._server.task_dispatcher.shutdown(timeout=PATIENCE)
             self._server.trigger.pull_trigger(self._end)
-            self._thread.join(PATIENCE)
+            thread.join(PATIENCE)
         self._listening.close()
 
     def _refuse(self) -> None:
