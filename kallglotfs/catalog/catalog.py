@@ -14,7 +14,7 @@ from cachetools import LRUCache, TTLCache
 
 from kallglotfs.clock import Deadline
 from kallglotfs.errors import NoSuchFormat, NotFound, SystemFault
-from kallglotfs.model import FORMATS, ORIGINAL_RATE, RATES, Recording, Rendition, RenditionFacts, Status
+from kallglotfs.model import Recording, Rendition, RenditionFacts, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -192,21 +192,15 @@ class Catalog:
             self._missing[rendition] = reason
         self._gone(rendition.recording_id)
 
-    def noted(self, recording: Recording) -> None:
-        """Take note that the store was told of a recording by itself: what was remembered of it is over."""
-        formats = {*FORMATS, recording.format}
-        renditions = [
-            Rendition(recording.id, each, rate) for each in formats for rate in (ORIGINAL_RATE, *RATES)
-        ]
+    def noted(self, recording_id: str) -> None:
+        """Take note that another source has written something newer: what was kept for a moment is over."""
         with self._lock:
-            self._unknown.pop(recording.id, None)
-            for rendition in renditions:
+            self._unknown.pop(recording_id, None)
+            self._processing.pop(recording_id, None)
+            self._recent.pop(recording_id, None)
+            self._over.pop(recording_id, None)
+            for rendition in [each for each in self._missing if each.recording_id == recording_id]:
                 self._missing.pop(rendition, None)
-
-    def _ready_meanwhile(self, recording_id: str) -> Recording | None:
-        """Return a recording that became known as ready while the service was asked: that answer is older."""
-        known = self._store.recording(recording_id)
-        return known if known is not None and known.status is Status.READY else None
 
     def _is_outdated(self, recording: Recording) -> bool:
         if recording.status is not Status.PROCESSING:
@@ -245,6 +239,11 @@ class Catalog:
             with self._lock:
                 self._processing[key] = None
         return recording
+
+    def _ready_meanwhile(self, recording_id: str) -> Recording | None:
+        """Return a recording that became known as ready while the service was asked: that answer is older."""
+        known = self._store.recording(recording_id)
+        return known if known is not None and known.status is Status.READY else None
 
     def _write(self, write: Callable[[], object], instead: Callable[[], object] | None = None) -> None:
         """Write to the store; where a full or read-only disk refuses, remember it in memory."""

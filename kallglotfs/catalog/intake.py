@@ -95,11 +95,11 @@ class Intake:
 
     Args:
         database: the catalog's file.
-        noted: told the recordings that events were about, once the catalog knows.
+        noted: told the ids of the recordings that events were about, once the catalog knows.
         clock: what tells the time.
     """
 
-    def __init__(self, database: Database, noted: Callable[[Recording], None], clock: Clock) -> None:
+    def __init__(self, database: Database, noted: Callable[[str], None], clock: Clock) -> None:
         self._database = database
         self._noted = noted
         self._clock = clock
@@ -124,7 +124,7 @@ class Intake:
             if stored.rowcount == 0:
                 return Outcome.DUPLICATE
             if change is not None and not outdated:
-                _apply(connection, change)
+                _apply(connection, change, happened)
             if prune:
                 connection.execute("DELETE FROM events WHERE received_at < ?", (now - REMEMBERED_FOR,))
             return Outcome.STORED
@@ -133,7 +133,7 @@ class Intake:
         if prune:
             self._pruned = now
         if told is not None and outcome is Outcome.STORED:
-            self._noted(told)
+            self._noted(told.id)
         # For a repeated delivery as well: the first may still wait for the disk.
         self._database.flush()
         return outcome
@@ -151,9 +151,9 @@ def _is_outdated(connection: sqlite3.Connection, told: Recording, happened: floa
     return happened <= ready or happened < failed
 
 
-def _apply(connection: sqlite3.Connection, change: Change) -> None:
+def _apply(connection: sqlite3.Connection, change: Change, happened: float) -> None:
     if isinstance(change, RecordingChanged):
-        _apply_recording(connection, change)
+        _apply_recording(connection, change, happened)
     elif isinstance(change, SessionEnded):
         connection.execute(
             "INSERT INTO sessions (id, status, created_at, ended_at, settled) VALUES (?, 'ended', ?, ?, 0) "
@@ -164,17 +164,19 @@ def _apply(connection: sqlite3.Connection, change: Change) -> None:
         )
     else:
         connection.execute(
-            "UPDATE documents SET state = 'stale', asked_at = 0 WHERE session_id = ? AND kind = 'transcript'",
+            "UPDATE documents SET state = 'open', asked_at = 0 "
+            "WHERE session_id = ? AND kind = 'transcript' AND state <> 'complete'",
             (change.session_id,),
         )
         # A session that has a transcript is one that is known.
         connection.execute("INSERT OR IGNORE INTO sessions (id, settled) VALUES (?, 0)", (change.session_id,))
 
 
-def _apply_recording(connection: sqlite3.Connection, change: RecordingChanged) -> None:
+def _apply_recording(connection: sqlite3.Connection, change: RecordingChanged, happened: float) -> None:
     recording = change.recording
-    # What the user had forgotten comes back by the user's word only.
-    if connection.execute("SELECT 1 FROM forgotten WHERE id = ?", (recording.id,)).fetchone() is not None:
+    # What is older than the user's wish to have it forgotten does not bring it back.
+    forgotten = "SELECT 1 FROM forgotten WHERE id = ? AND forgotten_at >= ?"
+    if connection.execute(forgotten, (recording.id, happened)).fetchone() is not None:
         return
     if not change.tells_format:
         known = find(connection, recording.id)

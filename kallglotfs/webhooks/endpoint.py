@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kallglotfs.catalog.database import Database
     from kallglotfs.clock import Clock
     from kallglotfs.config.addresses import Address
-    from kallglotfs.model import Recording, Secret
+    from kallglotfs.model import Secret
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Endpoint:
         address: where to listen.
         read_secrets: reads the signing secrets afresh.
         database: the catalog's file.
-        noted: told the recordings that events were about, once the catalog knows.
+        noted: told the ids of the recordings that events were about, once the catalog knows.
         is_recording: tells the form of a recording id.
         is_session: tells the form of a session id.
         clock: what tells the time.
@@ -44,7 +44,7 @@ class Endpoint:
         address: Address,
         read_secrets: Callable[[], Iterable[Secret]],
         database: Database,
-        noted: Callable[[Recording], None],
+        noted: Callable[[str], None],
         is_recording: Callable[[str], bool],
         is_session: Callable[[str], bool],
         clock: Clock,

@@ -3,7 +3,7 @@
 An event is answered 200 once it is stored, and only then. What cannot be stored now is answered 503, upon
 which the sender tries again. Answers have no body, and nothing of a request is logged but an event's id.
 
-Threading: any thread; it holds nothing but the tally.
+Threading: any thread; what it holds is the tally, and a text that is only ever replaced.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ class Receiver:
         self._read_secrets = read_secrets
         self._tally = tally
         self._clock = clock
+        #: Why the last event could not be stored, so that it is said once; empty since one could.
+        self._failure = ""
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
         """Answer one request (PEP 3333)."""
@@ -116,6 +118,7 @@ class Receiver:
         except SystemFault as error:
             self._failed(f"the catalog cannot be written: {error}")
             return HTTPStatus.SERVICE_UNAVAILABLE
+        self._failure = ""
         log.debug("webhooks: event %r: %s", event.id, outcome.value)
         if outcome is Outcome.STORED:
             self._tally.stored()
@@ -124,6 +127,7 @@ class Receiver:
         return HTTPStatus.OK
 
     def _failed(self, reason: str) -> None:
-        if self._tally.counts().last_error != reason:
+        if self._failure != reason:
             log.warning("webhooks: %s", reason)
+        self._failure = reason
         self._tally.failed(reason)

@@ -55,13 +55,13 @@ def store(path: Path, clock: FakeClock) -> Iterator[CatalogStore]:
 
 
 @pytest.fixture
-def noted() -> list[Recording]:
+def noted() -> list[str]:
     """Give a list of what the mount was told."""
     return []
 
 
 @pytest.fixture
-def intake(store: CatalogStore, noted: list[Recording], clock: FakeClock) -> Intake:
+def intake(store: CatalogStore, noted: list[str], clock: FakeClock) -> Intake:
     """Give an intake."""
     return Intake(store.database, noted.append, clock)
 
@@ -75,17 +75,15 @@ def rows(store: CatalogStore, query: str) -> list[tuple[Any, ...]]:
     return store.database.rows(query)
 
 
-def test_a_ready_recording_is_known_at_once(
-    intake: Intake, store: CatalogStore, noted: list[Recording]
-) -> None:
+def test_a_ready_recording_is_known_at_once(intake: Intake, store: CatalogStore, noted: list[str]) -> None:
     """With all that was told, and the mount is told."""
     assert intake.take(about(READY)) is Outcome.STORED
     assert store.recording("rec_1") == READY
-    assert noted == [READY]
+    assert noted == ["rec_1"]
 
 
 def test_an_event_takes_effect_once(
-    intake: Intake, store: CatalogStore, noted: list[Recording], path: Path, clock: FakeClock
+    intake: Intake, store: CatalogStore, noted: list[str], path: Path, clock: FakeClock
 ) -> None:
     """A repeated delivery changes nothing, even where it says something else, and over a restart."""
     intake.take(about(READY))
@@ -93,7 +91,7 @@ def test_an_event_takes_effect_once(
     with closing(CatalogStore(path, clock)) as again:
         assert Intake(again.database, noted.append, clock).take(about(FAILED)) is Outcome.DUPLICATE
     assert store.recording("rec_1") == READY
-    assert noted == [READY]
+    assert noted == ["rec_1"]
 
 
 def test_what_an_event_leaves_out_stays(intake: Intake, store: CatalogStore) -> None:
@@ -172,28 +170,39 @@ def test_an_ended_session_is_to_be_listed_once_more(intake: Intake, store: Catal
 
 
 def test_a_transcript_that_is_ready_is_to_be_asked_for_again(intake: Intake, store: CatalogStore) -> None:
-    """What was kept of the unfinished one is out of date; other documents and sessions are not."""
+    """What is kept of an unfinished one is out of date; other documents are not, nor a complete one."""
 
     def fill(connection: sqlite3.Connection) -> None:
-        for session, kind in (("sess_1", "transcript"), ("sess_1", "session"), ("sess_2", "transcript")):
+        for session, kind, state in (
+            ("sess_1", "transcript", "open"),
+            ("sess_1", "session", "open"),
+            ("sess_2", "transcript", "open"),
+            ("sess_3", "transcript", "missing"),
+            ("sess_4", "transcript", "complete"),
+        ):
             connection.execute(
                 "INSERT INTO documents (session_id, kind, state, size, languages, asked_at) "
-                "VALUES (?, ?, 'open', 1, '', 5)",
-                (session, kind),
+                "VALUES (?, ?, ?, 1, '', 5)",
+                (session, kind, state),
             )
 
     store.database.write(fill)
-    intake.take(Event("evt_1", TranscriptReady("sess_1")))
+    for number in (1, 3, 4, 5):
+        intake.take(Event(f"evt_{number}", TranscriptReady(f"sess_{number}")))
     assert rows(store, "SELECT session_id, kind, state, asked_at FROM documents") == [
         ("sess_1", "session", "open", 5),
-        ("sess_1", "transcript", "stale", 0),
+        ("sess_1", "transcript", "open", 0),
         ("sess_2", "transcript", "open", 5),
+        ("sess_3", "transcript", "open", 0),
+        ("sess_4", "transcript", "complete", 5),
     ]
-    assert rows(store, "SELECT id, settled FROM sessions") == [("sess_1", 0)]
+    assert rows(store, "SELECT id, settled FROM sessions") == [
+        (f"sess_{number}", 0) for number in (1, 3, 4, 5)
+    ]
 
 
 def test_an_unknown_type_is_remembered_and_changes_nothing(
-    intake: Intake, store: CatalogStore, noted: list[Recording]
+    intake: Intake, store: CatalogStore, noted: list[str]
 ) -> None:
     """So that its sender is content."""
     assert intake.take(Event("evt_1")) is Outcome.STORED
@@ -202,11 +211,19 @@ def test_an_unknown_type_is_remembered_and_changes_nothing(
     assert noted == []
 
 
-def test_what_was_forgotten_stays_so(intake: Intake, store: CatalogStore) -> None:
-    """Only its user's word brings a recording back."""
-    store.database.write(lambda connection: connection.execute("INSERT INTO forgotten VALUES ('rec_1', 5.0)"))
-    assert intake.take(about(READY)) is Outcome.STORED
+def test_an_older_event_does_not_bring_back_what_was_forgotten(
+    intake: Intake, store: CatalogStore, clock: FakeClock
+) -> None:
+    """Also where it comes later; what happens later is news."""
+    moment = clock.wall()
+    store.database.write(
+        lambda connection: connection.execute("INSERT INTO forgotten VALUES ('rec_1', ?)", (moment,))
+    )
+    clock.sleep(60)
+    assert intake.take(about(READY, moment)) is Outcome.STORED
     assert store.recording("rec_1") is None
+    assert intake.take(about(READY, moment + 1, "evt_2")) is Outcome.STORED
+    assert store.recording("rec_1") == READY
 
 
 def test_ids_are_kept_for_thirty_days(intake: Intake, store: CatalogStore, clock: FakeClock) -> None:
@@ -221,7 +238,7 @@ def test_ids_are_kept_for_thirty_days(intake: Intake, store: CatalogStore, clock
 
 
 def test_an_event_that_cannot_be_stored_takes_no_effect(
-    intake: Intake, store: CatalogStore, noted: list[Recording]
+    intake: Intake, store: CatalogStore, noted: list[str]
 ) -> None:
     """Neither half: it is sent again, and counts then."""
     store.database.write(

@@ -54,7 +54,7 @@ class World:
     def tell(self, recording: Recording = READY) -> Recording:
         """Let an event come in."""
         self.store.save([recording])
-        self.catalog.noted(recording)
+        self.catalog.noted(recording.id)
         return recording
 
 

@@ -6,6 +6,8 @@ import http.client
 import json
 import logging
 import socket
+import sqlite3
+import sys
 import threading
 import time
 from collections import Counter
@@ -24,8 +26,10 @@ from kallglotfs.clock import Clock
 from kallglotfs.config.addresses import Address
 from kallglotfs.demo.webhooks import signature
 from kallglotfs.errors import MountError
+from kallglotfs.model import Secret
 from kallglotfs.vfs.naming import is_recording_id, is_session_id
 from kallglotfs.webhooks.counts import Tally
+from kallglotfs.webhooks.endpoint import Endpoint
 from kallglotfs.webhooks.events import EventReader
 from kallglotfs.webhooks.listening import Listening
 from kallglotfs.webhooks.receiver import Receiver
@@ -35,8 +39,6 @@ from kallglotfs.webhooks.server import Limits, Server
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from kallglotfs.model import Recording
 
 SECRET = "whsec_receiver"
 LOCAL = Address("127.0.0.1", 0)
@@ -62,7 +64,7 @@ class Running:
     tally: Tally
     secret_file: Path
     stop: Callable[[], None]
-    noted: list[Recording] = field(default_factory=list)
+    noted: list[str] = field(default_factory=list)
 
     def connect(self) -> socket.socket:
         """Connect."""
@@ -112,7 +114,7 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     before = set(threading.enumerate())
 
     def make(limits: Limits | None = None, address: Address = LOCAL) -> Running:
-        noted: list[Recording] = []
+        noted: list[str] = []
         tally = Tally(clock)
         receiver = Receiver(
             Intake(store.database, noted.append, clock),
@@ -139,7 +141,8 @@ def test_a_good_delivery_is_stored_and_then_answered(run: Callable[..., Running]
     running = run()
     assert running.post(event()) == HTTPStatus.OK
     assert running.known() == ["rec_1"]
-    assert [each.size for each in running.noted] == [1001]
+    assert running.noted == ["rec_1"]
+    assert running.store.total_bytes() == 1001
     assert running.ask("POST", event(2), signed(event(2)), "/") == HTTPStatus.OK
     assert str(running.tally.counts()) == "2 received: 2 stored, 0 known already, 0 refused, 0 failed"
 
@@ -443,6 +446,70 @@ def test_stopping_frees_the_address_at_once(run: Callable[..., Running]) -> None
     again = run(address=Address("127.0.0.1", running.port))
     assert again.post(body) == HTTPStatus.OK
     assert again.tally.counts().duplicates == 1
+
+
+def test_what_is_being_stored_when_the_mount_ends_is_finished(run: Callable[..., Running]) -> None:
+    """Its sender gets its answer: nothing is stored that was not answered, where that can be helped."""
+    running = run()
+    (path,) = (running.secret_file.parent / "state").glob("*.sqlite")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other, ThreadPoolExecutor(2) as pool:
+        other.execute("BEGIN IMMEDIATE")
+        answer = pool.submit(running.post, event())
+        assert wait_until(lambda: any(_is_writing(thread) for thread in threading.enumerate()))
+        stopped = pool.submit(running.stop)
+        assert wait_until(lambda: not stopped.done() and _refuses(running))
+        other.execute("COMMIT")
+        assert answer.result(10) == HTTPStatus.OK
+        stopped.result(10)
+    assert running.known() == ["rec_1"]
+
+
+def _is_writing(thread: threading.Thread) -> bool:
+    """Tell whether a thread is in a transaction of the catalog, or waits for its turn."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    while frame is not None:
+        if frame.f_code.co_name == "_transact":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _refuses(running: Running) -> bool:
+    try:
+        running.connect().close()
+    except ConnectionError:
+        return True
+    return False
+
+
+def test_an_address_that_others_can_reach_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, at the start; TLS is the proxy's. What was received is said at the end."""
+    caplog.set_level(logging.INFO)
+    clock = Clock()
+    warned = []
+    with closing(CatalogStore(tmp_path / "state" / "x.sqlite", clock)) as store:
+        for host in ("0.0.0.0", "127.0.0.1"):
+            caplog.clear()
+            endpoint = Endpoint(
+                Address(host, 0),
+                lambda: (Secret(SECRET),),
+                store.database,
+                lambda _: None,
+                is_recording_id,
+                is_session_id,
+                clock,
+            )
+            endpoint.start()
+            endpoint.stop()
+            assert endpoint.counts().received == 0
+            assert caplog.messages[-2:] == [
+                f"receiving webhooks on {host}:0",
+                "webhooks: 0 received: 0 stored, 0 known already, 0 refused, 0 failed",
+            ]
+            warned.append([text for text in caplog.messages if "without TLS" in text])
+    assert [len(texts) for texts in warned] == [1, 0]
 
 
 def test_an_address_that_is_taken_or_wrong_is_one_clear_line(tmp_path: Path) -> None:
