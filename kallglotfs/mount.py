@@ -54,6 +54,8 @@ from kallglotfs.vfs.sessions import SESSIONS
 from kallglotfs.vfs.sessions import Sessions as SessionBranch
 from kallglotfs.vfs.tree import Tree
 from kallglotfs.vfs.walk import DEPTH, Walk
+from kallglotfs.webhooks.endpoint import Endpoint
+from kallglotfs.webhooks.secrets import WebhookSecrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,11 +210,15 @@ class Mount:
             self._check_answer()
             self._retention.start()
             self._sources.start()
+            if self._webhooks is not None:
+                self._webhooks.start()
             log.info("mounted on %s", self._mount_point)
             ready()
             self._session.wait()
             log.info("unmounted %s", self._mount_point)
         finally:
+            if self._webhooks is not None:
+                self._webhooks.stop()
             self._demand.shutdown(wait=False, cancel_futures=True)
             self._ahead.shutdown(wait=False, cancel_futures=True)
             self._retention.stop()
@@ -256,6 +262,19 @@ class Mount:
 
         self._retention = Retention(self._store, let_go, clock)
         self._sources = self._build_sources(catalog, sessions)
+        self._webhooks = (
+            Endpoint(
+                settings.webhook_listen,
+                WebhookSecrets(settings.webhook_secret_file).read,
+                self._store.database,
+                catalog.noted,
+                is_recording_id,
+                is_session_id,
+                clock,
+            )
+            if settings.webhook_listen is not None
+            else None
+        )
         denied = DeniedPrograms(settings.deny_programs)
         mounted = clock.wall()
         renditions = Renditions(catalog, blocks, settings.formats, settings.sample_rate, mounted)

@@ -45,8 +45,8 @@ class Store(Protocol):
     def save(self, recordings: Iterable[Recording]) -> int:
         """Add or update recordings."""
 
-    def forget(self, recording_id: str) -> None:
-        """Remove a recording and its facts."""
+    def forget_unready(self, recording_id: str) -> None:
+        """Remove a recording, unless it is ready."""
 
     def listed(self, now: float, start: str = "") -> Iterator[Recording]:
         """Stream the ready, unexpired recordings, from an id on."""
@@ -244,18 +244,27 @@ class Catalog:
                 self._missing[rendition] = str(error)
             raise
         except NotFound as error:
+            if self._store.recording(key) is not None:
+                self._write(lambda: self._store.forget_unready(key))
+            if (ready := self._ready_meanwhile(key)) is not None:
+                return ready
             with self._lock:
                 self._unknown[key] = str(error)
                 self._recent.pop(key, None)
-            if self._store.recording(key) is not None:
-                self._write(lambda: self._store.forget(key))
             self._gone(key)
             raise
         self._write(lambda: self._store.save([recording]), lambda: self._recent.update({key: recording}))
         if recording.status is Status.PROCESSING:
+            if (ready := self._ready_meanwhile(key)) is not None:
+                return ready
             with self._lock:
                 self._processing[key] = None
         return recording
+
+    def _ready_meanwhile(self, recording_id: str) -> Recording | None:
+        """Return a recording that became known as ready while the service was asked: that answer is older."""
+        known = self._store.recording(recording_id)
+        return known if known is not None and known.status is Status.READY else None
 
     def _write(self, write: Callable[[], object], instead: Callable[[], object] | None = None) -> None:
         """Write to the store; where a full or read-only disk refuses, remember it in memory."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -65,8 +66,11 @@ CREATE TABLE documents (
     session_id TEXT, kind TEXT, state TEXT NOT NULL, size INTEGER NOT NULL, languages TEXT NOT NULL,
     asked_at REAL NOT NULL, PRIMARY KEY (session_id, kind)
 ) WITHOUT ROWID;
-CREATE TABLE events (id TEXT PRIMARY KEY, received_at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE events (
+    id TEXT PRIMARY KEY, received_at REAL NOT NULL, subject TEXT, status TEXT, happened_at REAL
+) WITHOUT ROWID;
 CREATE INDEX events_received ON events (received_at);
+CREATE INDEX events_subject ON events (subject, status, happened_at) WHERE subject IS NOT NULL;
 CREATE TABLE sources (
     name TEXT PRIMARY KEY, position TEXT NOT NULL, last_run REAL, last_error TEXT NOT NULL,
     found INTEGER NOT NULL
@@ -158,6 +162,27 @@ class Database:
             raise SystemFault(
                 f"{self._path.name}: a value cannot be stored ({type(error).__name__})"
             ) from None
+
+    def flush(self) -> None:
+        """Make sure that what was written outlasts a power cut; `write` alone outlasts a crash of ours.
+
+        Raises:
+            SystemFault: the disk refuses.
+        """
+        # Beside the transaction, so that threads flush together and nobody's write waits for the disk. SQLite
+        # holds no lock on its log, so closing it here drops none.
+        try:
+            descriptor = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return  # all of it is in the file itself, which SQLite has flushed
+        except OSError as error:
+            raise SystemFault(f"{self._path.name}: {error.strerror}") from None
+        try:
+            os.fdatasync(descriptor)
+        except OSError as error:
+            raise SystemFault(f"{self._path.name}: {error.strerror}") from None
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
         """Close the file; a connection in use is closed when its thread is done with it."""

@@ -43,14 +43,19 @@ _COLUMNS = (
     "delivery",
 )
 _CREATED = _COLUMNS.index("created_at")
-# What a new answer leaves out stays as it was; status and format are always told.
+# What a new answer leaves out stays as it was; status and format are always told. Nothing that is ready goes
+# back to processing: such an answer is older than what is known.
 _UPSERT = f"""
 INSERT INTO recordings ({", ".join(_COLUMNS)}) VALUES ({", ".join("?" * len(_COLUMNS))})
 ON CONFLICT (id) DO UPDATE SET {
     ", ".join(
-        f"{name} = coalesce(excluded.{name}, {name})" for name in _COLUMNS if name not in ("id", "delivery")
+        f"{name} = coalesce(excluded.{name}, {name})"
+        for name in _COLUMNS
+        if name not in ("id", "status", "delivery")
     )
-}, delivery = CASE excluded.delivery WHEN '{Delivery.UNKNOWN}' THEN delivery ELSE excluded.delivery END
+}, status = CASE WHEN status = '{Status.READY}' AND excluded.status = '{Status.PROCESSING}'
+    THEN status ELSE excluded.status END
+, delivery = CASE excluded.delivery WHEN '{Delivery.UNKNOWN}' THEN delivery ELSE excluded.delivery END
 """  # noqa: S608 - built of our own column names
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM recordings"  # noqa: S608 - the same
 _STATUS = {status.value: status for status in Status}
@@ -132,6 +137,22 @@ class CatalogStore:
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM recordings WHERE id = ?", (recording_id,))
             connection.execute("DELETE FROM renditions WHERE recording_id = ?", (recording_id,))
+
+        self._database.write(work)
+
+    def forget_unready(self, recording_id: str) -> None:
+        """Remove a recording, unless it is ready: it may have become so while the service was asked.
+
+        Raises:
+            SystemFault: the file cannot be written.
+        """
+
+        def work(connection: sqlite3.Connection) -> None:
+            removed = connection.execute(
+                "DELETE FROM recordings WHERE id = ? AND status <> ?", (recording_id, Status.READY.value)
+            )
+            if removed.rowcount:
+                connection.execute("DELETE FROM renditions WHERE recording_id = ?", (recording_id,))
 
         self._database.write(work)
 
@@ -330,6 +351,17 @@ def moment(stamp: float) -> datetime | None:
         return datetime.fromtimestamp(stamp, UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def find(connection: sqlite3.Connection, recording_id: str) -> Recording | None:
+    """Return a recording, within somebody's transaction."""
+    row = connection.execute(f"{_SELECT} WHERE id = ?", (recording_id,)).fetchone()
+    return _recording(row) if row else None
+
+
+def upsert(connection: sqlite3.Connection, recording: Recording) -> None:
+    """Add or update a recording as `CatalogStore.save` does, within somebody's transaction."""
+    connection.execute(_UPSERT, _row(recording))
 
 
 def _key(rendition: Rendition) -> tuple[str, str, int]:

@@ -18,6 +18,7 @@ from kallglotfs.config.settings import load
 from kallglotfs.errors import ConfigError, KallglotError
 from kallglotfs.mount import Mount, check_key
 from kallglotfs.mountpoint import check_mount_point, resolved
+from kallglotfs.webhooks.secrets import WebhookSecrets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def run(request: Request) -> int:
         check_mount_point(mount_point)
         credentials = Credentials(settings.api_key_file, profile=profile)
         credentials.read()
+        if settings.webhook_listen is not None:
+            WebhookSecrets(settings.webhook_secret_file).read()
         libfuse.check_device()
         binding = libfuse.load()
     except KallglotError as error:

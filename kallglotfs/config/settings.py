@@ -114,6 +114,17 @@ class Settings(BaseSettings):
     deny_programs: fields.Programs = Field(
         default=INDEXERS, description="Programs that may not open anything here: indexers and thumbnailers."
     )
+    webhook_listen: fields.Listen = Field(
+        default=None,
+        description="Address on which webhooks are received, behind your TLS proxy.",
+        json_schema_extra=_shown_as("off"),
+    )
+    webhook_secret_file: fields.OptionalPath = Field(
+        default=None,
+        description="File that holds the webhooks' signing secret, two while it is changed, one a line; "
+        "owned by you or root, mode 600.",
+        json_schema_extra=_shown_as("none"),
+    )
     log_level: fields.Level = Field(default="info", description="The least serious event that is logged.")
     log_file: fields.OptionalPath = Field(
         default=None,

@@ -106,7 +106,10 @@ class FileSystem:
 
     def attributes(self, path: str, patience: Patience) -> Attrs:
         """Return what `stat` shows of a path; raises as `Tree.attributes`."""
-        return self._tree.attributes(path, patience)
+        attrs = self._tree.attributes(path, patience)
+        if attrs.rendition is not None:
+            self._handles.show(path, attrs.size)
+        return attrs
 
     def target(self, path: str, patience: Patience) -> str:
         """Return where a link leads.
@@ -170,6 +173,9 @@ class FileSystem:
             if found.size != attrs.size or (validator is not None and not validator.accepts(found)):
                 raise ContentChanged(f"{rendition.recording_id}: another version than was looked up")
             validator = found
+        if not self._handles.is_shown(path, validator.size):
+            # Became ready, or was corrected, while the kernel still took the old size for true.
+            raise ContentChanged(f"{rendition.recording_id}: another size than was looked up")
         self._walk.opened(rendition)
         return self._handles.add(Content(rendition, validator))
 

@@ -53,6 +53,8 @@ class Handles:
         self._users: Counter[Rendition] = Counter()
         #: The version of which the kernel has pages.
         self._paged: LRUCache[Rendition, Validator] = LRUCache(MOST_REMEMBERED)
+        #: The size by which the kernel knows a path; it reads no further, whatever is opened there.
+        self._shown: LRUCache[str, int] = LRUCache(MOST_REMEMBERED)
 
     def add(self, content: Content) -> Opened:
         """Take up a newly opened file."""
@@ -76,6 +78,16 @@ class Handles:
             number = next(self._numbers)
             self._open[number] = made
         return Opened(number, keep_cache=False, direct_io=True)
+
+    def show(self, path: str, size: int) -> None:
+        """Take note of the size that the kernel is told of a path."""
+        with self._lock:
+            self._shown[path] = size
+
+    def is_shown(self, path: str, size: int) -> bool:
+        """Tell whether the kernel knows a path by this size, as far as is remembered."""
+        with self._lock:
+            return bool(self._shown.get(path, size) == size)
 
     def get(self, number: int) -> Content | Made:
         """Return an open file.
