@@ -12,7 +12,8 @@ errno. Messages are shown to users and logged, so they never hold a key, a signa
     ├── NotFound             no such recording, deleted, retention over, wrong name
     │   └── NoSuchFormat     not to be had in this format or at this rate
     ├── NotPermitted         key refused, scope, account, storage refuses a fresh URL
-    │   └── KeyRefused       the API says 401
+    │   ├── KeyRefused       the API says 401
+    │   └── ProgramDenied    an indexer, or whatever else `deny_programs` names
     ├── ContentChanged       other size or ETag than pinned at open
     ├── TimedOut             our time ran out
     │   └── RateLimited      the rate limit lasts longer than we may wait
@@ -22,7 +23,7 @@ errno. Messages are shown to users and logged, so they never hold a key, a signa
     ├── Interrupted          the caller is gone or wants to stop
     ├── BadResponse          the service answered something that cannot be used
     │   └── ServiceFault     5xx, or the connection broke: another try may help
-    ├── NotADirectory, IsADirectory, NoSuchAttribute, ReadOnly, BadHandle
+    ├── NotADirectory, IsADirectory, NotALink, NoSuchAttribute, ReadOnly, BadHandle
     └── ShuttingDown         the mount is ending
 """
 
@@ -67,6 +68,10 @@ class KeyRefused(NotPermitted):
     """The API refuses the key itself (401)."""
 
 
+class ProgramDenied(NotPermitted):
+    """The calling program is kept out by `deny_programs`."""
+
+
 class ContentChanged(KallglotError):
     """The content is no longer the version that was pinned at open."""
 
@@ -105,6 +110,10 @@ class NotADirectory(KallglotError):
 
 class IsADirectory(KallglotError):
     """A directory was used as a file."""
+
+
+class NotALink(KallglotError):
+    """Something else was read as a link."""
 
 
 class NoSuchAttribute(KallglotError):

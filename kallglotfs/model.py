@@ -150,25 +150,106 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """What the service says about one session, a call. `None` means it did not say.
+
+    Attributes:
+        created_at: aware UTC time, as the others.
+        started_at: when the two began to talk.
+        ended_at: when they hung up.
+    """
+
+    id: str
+    status: str | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one of them said in one go.
+
+    Attributes:
+        speaker: `agent`, `customer` or what the service calls them.
+        language: of `text`; "" where it is not told.
+        text: the words.
+        translations: language and words, one for each language.
+        moment: when it was said: epoch seconds, or seconds from the beginning; None where it is not told.
+    """
+
+    speaker: str
+    language: str
+    text: str
+    translations: tuple[tuple[str, str], ...] = ()
+    moment: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was said in a session.
+
+    Attributes:
+        complete: whether it will not change any more.
+        turns: in the order in which they were said.
+        duration: seconds of the call, None where it is not told.
+        session_id: of which session it says it is, None where it does not.
+    """
+
+    complete: bool
+    turns: tuple[Turn, ...]
+    duration: float | None = None
+    session_id: str | None = None
+
+    def languages(self) -> tuple[str, ...]:
+        """Return the languages into which it has been translated."""
+        return tuple(sorted({language for turn in self.turns for language, _ in turn.translations}))
+
+
+class Kind(enum.Enum):
+    """What a path is."""
+
+    DIRECTORY = "directory"
+    AUDIO = "audio"
+    #: A file whose content is made when it is opened.
+    TEXT = "text"
+    LINK = "link"
+
+
+@dataclass(frozen=True, slots=True)
 class Attrs:
     """What `stat` shows of a path.
 
     Attributes:
-        size: bytes; 0 for a directory.
         mtime: seconds since the epoch.
-        inode: stable over remounts.
-        rendition: what a file shows; None for a directory.
+        size: bytes; 0 for a directory.
+        rendition: what an audio file shows.
+        target: where a link leads.
+        text: whether it is a file whose content is made.
     """
 
-    inode: int
     mtime: float
     size: int = 0
     rendition: Rendition | None = None
+    target: str | None = None
+    text: bool = False
 
     @property
-    def is_directory(self) -> bool:
-        """Tell a directory from a file."""
-        return self.rendition is None
+    def kind(self) -> Kind:
+        """What it is."""
+        if self.rendition is not None:
+            return Kind.AUDIO
+        if self.target is not None:
+            return Kind.LINK
+        return Kind.TEXT if self.text else Kind.DIRECTORY
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A name in a directory."""
+
+    name: str
+    kind: Kind
 
 
 @dataclass(frozen=True, slots=True)

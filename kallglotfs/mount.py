@@ -16,18 +16,28 @@ from typing import TYPE_CHECKING
 from kallglotfs import __version__, libfuse
 from kallglotfs.background import leave
 from kallglotfs.callers import Callers
+from kallglotfs.catalog.adding import Adder
+from kallglotfs.catalog.back_fill import BackFill
 from kallglotfs.catalog.catalog import Catalog
+from kallglotfs.catalog.ids_file import IdsFile
+from kallglotfs.catalog.processing import Processing
 from kallglotfs.catalog.retention import Remains, Retention
+from kallglotfs.catalog.session_store import SessionStore
+from kallglotfs.catalog.sessions import Sessions
+from kallglotfs.catalog.source_store import SourceStore
+from kallglotfs.catalog.sources import Sources
 from kallglotfs.catalog.store import CatalogStore, catalog_path
 from kallglotfs.clock import Deadline
 from kallglotfs.content.arena import BLOCK
 from kallglotfs.content.cache import SMALL_FILE, BlockCache
 from kallglotfs.content.disk import DiskTier
+from kallglotfs.content.documents import Documents
 from kallglotfs.content.reader import Reader
 from kallglotfs.errors import KallglotError, KeyRefused, MountError, NotPermitted, RateLimited
 from kallglotfs.mountpoint import KIND, mounts_at
 from kallglotfs.negotiation import raise_read_ahead
 from kallglotfs.operations import Operations
+from kallglotfs.programs import DeniedPrograms
 from kallglotfs.remote.api import Api
 from kallglotfs.remote.api_session import ApiSession
 from kallglotfs.remote.budget import Budget
@@ -35,19 +45,30 @@ from kallglotfs.remote.gates import ApiGate, StorageGate
 from kallglotfs.remote.keys import ApiKey
 from kallglotfs.remote.leases import LeaseBroker
 from kallglotfs.remote.reach import Reach
+from kallglotfs.remote.schema import Reading
 from kallglotfs.remote.service import KallglotService
 from kallglotfs.remote.storage import Storage
 from kallglotfs.remote.transport import Transport
 from kallglotfs.request_limit import fitted, kernel_limit
 from kallglotfs.unmounting import unmount
+from kallglotfs.urgency import Urgency
+from kallglotfs.vfs.by_date import BY_DATE, ByDate
 from kallglotfs.vfs.filesystem import FileSystem
+from kallglotfs.vfs.naming import RECORDINGS, is_recording_id, is_session_id
+from kallglotfs.vfs.recordings import Recordings
+from kallglotfs.vfs.renditions import Renditions
+from kallglotfs.vfs.sessions import SESSIONS
+from kallglotfs.vfs.sessions import Sessions as SessionBranch
 from kallglotfs.vfs.tree import Tree
 from kallglotfs.vfs.walk import DEPTH, Walk
+from kallglotfs.webhooks.endpoint import Endpoint
+from kallglotfs.webhooks.secrets import WebhookSecrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    from kallglotfs.catalog.sources import Source
     from kallglotfs.clock import Clock
     from kallglotfs.config.settings import Settings
     from kallglotfs.model import Lease, Recording, Rendition, Secret
@@ -119,6 +140,16 @@ def open_store(settings: Settings, profile: str, clock: Clock) -> CatalogStore:
     return CatalogStore(catalog_path(settings.state_dir, profile, settings.api_url), clock)
 
 
+def open_cache(settings: Settings, read_key: Callable[[], Secret], clock: Clock) -> DiskTier:
+    """Open the disk tier.
+
+    Raises:
+        ConfigError: `cache_dir` cannot be used.
+        CredentialError: there is no usable key.
+    """
+    return DiskTier(settings.cache_dir, settings.disk_cache, read_key, clock)
+
+
 def check_key(settings: Settings, read_key: Callable[[], Secret], clock: Clock) -> None:
     """Ask the service, once and briefly, whether it accepts the key.
 
@@ -179,11 +210,7 @@ class Mount:
         self._clock = clock
         self._store = open_store(settings, profile, self._clock)
         self._remote = build_remote(settings, read_key, self._store, self._clock)
-        self._disk = (
-            DiskTier(settings.cache_dir, settings.disk_cache, read_key, self._clock)
-            if settings.disk_cache
-            else None
-        )
+        self._disk = open_cache(settings, read_key, self._clock) if settings.disk_cache else None
         self._demand = ThreadPoolExecutor(DEMAND_THREADS, thread_name_prefix="demand")
         self._ahead = ThreadPoolExecutor(settings.streams, thread_name_prefix="ahead")
         self._session = libfuse.Session(
@@ -212,15 +239,21 @@ class Mount:
                 self._session.wait()
                 raise
             self._retention.start()
+            self._sources.start()
+            if self._webhooks is not None:
+                self._webhooks.start()
             log.info("mounted on %s", self._mount_point)
             ready()
             self._session.wait()
             log.info("unmounted %s", self._mount_point)
             log.info("passed over in the service's answers: %s", self._remote.api.oddities)
         finally:
+            if self._webhooks is not None:
+                self._webhooks.stop()
             self._demand.shutdown(wait=False, cancel_futures=True)
             self._ahead.shutdown(wait=False, cancel_futures=True)
             self._retention.stop()
+            self._sources.stop()
             if self._disk is not None:
                 self._disk.close()
             self._store.close()
@@ -237,10 +270,16 @@ class Mount:
             settings.timeout,
             self._disk,
         )
+        documents = Documents(self._disk)
+
+        def let_go(subject: str) -> bool:
+            documents.destroy(subject)
+            return blocks.forget(subject)
+
         remains = Remains(
             lambda recording_id: filesystem.end(recording_id),  # noqa: PLW0108 - there is none yet
             lambda recording_id: filesystem.paths(recording_id),  # noqa: PLW0108
-            blocks.forget,
+            let_go,
             self._session.drop_pages,
         )
 
@@ -257,12 +296,47 @@ class Mount:
             self._retention.gone,
             self._retention.doubt,
         )
-        tree = Tree(catalog, blocks, settings.formats, settings.sample_rate, clock.wall())
+        sessions = Sessions(
+            SessionStore(self._store.database),
+            self._store,
+            self._remote.service,
+            Reading(),
+            documents,
+            self._demand,
+            clock,
+            settings.timeout,
+            is_recording_id,
+        )
+        self._sources = self._build_sources(catalog, sessions)
+        self._webhooks = (
+            Endpoint(
+                settings.webhook_listen,
+                WebhookSecrets(settings.webhook_secret_file).read,
+                self._store.database,
+                catalog.noted,
+                is_recording_id,
+                is_session_id,
+                clock,
+            )
+            if settings.webhook_listen is not None
+            else None
+        )
+        denied = DeniedPrograms(settings.deny_programs)
+        mounted = clock.wall()
+        renditions = Renditions(catalog, blocks, settings.formats, settings.sample_rate, mounted)
+        tree = Tree(
+            {
+                RECORDINGS: Recordings(renditions, mounted),
+                SESSIONS: SessionBranch(sessions, renditions, mounted),
+                BY_DATE: ByDate(catalog, renditions, mounted),
+            },
+            mounted,
+        )
         depth = max(1, min(DEPTH, settings.memory_cache // 4 // (SMALL_FILE * BLOCK)))
-        walk = Walk(tree, catalog, blocks, self._remote.budget.can_spare, clock.now, depth)
+        walk = Walk(renditions, catalog, blocks, self._remote.budget.can_spare, clock.now, depth)
         callers = Callers(clock.now)
         reader = Reader(blocks, clock, settings.streams, settings.memory_cache // 2)
-        filesystem = FileSystem(tree, blocks, reader, catalog, walk, clock)
+        filesystem = FileSystem(tree, renditions, blocks, reader, catalog, walk, clock)
         return Operations(
             filesystem,
             clock,
@@ -272,10 +346,26 @@ class Mount:
             uid=os.getuid() if settings.uid is None else settings.uid,
             gid=os.getgid() if settings.gid is None else settings.gid,
             umask=settings.umask,
+            denied=lambda: denied.has(self._session.caller()),
             on_init=self._session.connected,
             who=lambda: callers.of(self._session.caller()),
             throttle_timeout=settings.throttle_timeout,
         )
+
+    def _build_sources(self, catalog: Catalog, sessions: Sessions) -> Sources:
+        settings, clock, service = self._settings, self._clock, self._remote.service
+
+        def deadline() -> Deadline:
+            return Deadline(clock, settings.timeout, Urgency.BACKGROUND)
+
+        sources: list[Source] = [Processing(self._store, service, deadline, clock, catalog.noted)]
+        if settings.ids_file is not None:
+            adder = Adder(self._store, service, is_recording_id, is_session_id, clock, settings.timeout)
+            sources.append(IdsFile(settings.ids_file, adder))
+        if settings.backfill:
+            store = SessionStore(self._store.database)
+            sources.append(BackFill(service, store, sessions, deadline, is_session_id))
+        return Sources(sources, SourceStore(self._store.database), clock)
 
     def _check_mounted(self) -> None:
         """Make sure that the mount is there, and alone.

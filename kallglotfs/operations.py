@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar
 
 from kallglotfs import errors
 from kallglotfs.call_time import CallTime, Step
+from kallglotfs.model import Kind
 from kallglotfs.patience import Patience
 from kallglotfs.repeats import Repeats
 from kallglotfs.vfs.naming import inode_of
@@ -50,6 +51,7 @@ ERRNO: dict[type[errors.KallglotError], int] = {
     errors.NotReady: errno.EBUSY,
     errors.NotADirectory: errno.ENOTDIR,
     errors.IsADirectory: errno.EISDIR,
+    errors.NotALink: errno.EINVAL,
     errors.NoSuchAttribute: errno.ENODATA,
     errors.ReadOnly: errno.EROFS,
     errors.BadHandle: errno.EBADF,
@@ -62,12 +64,23 @@ QUIET = (
     errors.ReadOnly,
     errors.NotADirectory,
     errors.IsADirectory,
+    errors.NotALink,
+    errors.ProgramDenied,
     errors.Interrupted,
 )
 
 #: What differs in the messages of one and the same failure: the recording and the service's request.
-_PARTICULARS = re.compile(r"\brec_[A-Za-z0-9]+|\(request [^)]*\)")
+_PARTICULARS = re.compile(r"\b(?:rec|sess)_[A-Za-z0-9]+|\(request [^)]*\)")
 
+#: Type and permissions. A link's are always these, whatever the umask (symlink(7)).
+MODES = {
+    Kind.DIRECTORY: stat.S_IFDIR | 0o555,
+    Kind.AUDIO: stat.S_IFREG | 0o444,
+    Kind.TEXT: stat.S_IFREG | 0o444,
+    Kind.LINK: stat.S_IFLNK | 0o777,
+}
+#: Entries of every directory that are its own: `.` and `..`.
+OWN_ENTRIES = 2
 #: Bytes `statfs` counts in.
 FRAGMENT = 4096
 #: Longest name the kernel may pass on.
@@ -108,6 +121,7 @@ class Operations:
         uid: owner shown.
         gid: group shown.
         umask: permission bits taken away.
+        denied: tells, on a callback's thread, whether its caller is a program that is kept out.
         on_init: called once the kernel is connected.
         who: tells, on a callback's thread, who called; None where it never matters.
         throttle_timeout: seconds one call may wait for the rate limit.
@@ -126,6 +140,7 @@ class Operations:
         uid: int,
         gid: int,
         umask: int,
+        denied: Callable[[], bool],
         on_init: Callable[[Any], None],
         who: Callable[[], Caller] | None = None,
         throttle_timeout: float = float("inf"),
@@ -139,6 +154,7 @@ class Operations:
         self._uid = uid
         self._gid = gid
         self._umask = umask
+        self._denied = denied
         self._on_init = on_init
         self._who = who
         self._throttle_timeout = throttle_timeout
@@ -161,18 +177,38 @@ class Operations:
                 self._filesystem.check(handle)
             raise
         self._times.note(thread, Step.LOOK_UP, patience.spent)
-        return self._stat(attrs)
+        return self._stat(path, attrs)
 
     @_callback
-    def readdir(self, path: str, _handle: int) -> Iterator[tuple[str, dict[str, int], int]]:
-        """Answer `getdents`, as a stream."""
-        return self._entries(path, self._filesystem.names(path, self._patience()))
+    def readlink(self, path: str) -> str:
+        """Answer `readlink`."""
+        return self._filesystem.target(path, self._patience())
+
+    @_callback
+    def opendir(self, path: str) -> int:
+        """Answer `opendir`."""
+        self._admit()
+        return self._filesystem.open_directory(path, self._patience())
+
+    @_callback
+    def readdir_with_offset(
+        self, path: str, offset: int, handle: int
+    ) -> Iterator[tuple[str, dict[str, int], int]]:
+        """Answer `getdents`, as a stream that goes on where the last answer was full."""
+        return self._entries(path, offset, handle)
+
+    @_callback
+    def releasedir(self, _path: str, handle: int) -> int:
+        """Take note that a directory is closed."""
+        self._filesystem.close_directory(handle)
+        return 0
 
     @_callback
     def open(self, path: str, flags: int) -> Opened:
         """Answer `open`."""
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND):
             raise errors.ReadOnly("the mount is read-only")
+        self._admit()
         thread = self._caller()
         patience = self._patience(self._times.before(thread, Step.LOOK_UP))
         try:
@@ -246,26 +282,27 @@ class Operations:
         log.log(level, "%s %r: %s: %s%s", what, path, errno.errorcode[number], error, tail)
         return OSError(number, os.strerror(number))
 
-    def _entries(self, path: str, names: Iterator[str]) -> Iterator[tuple[str, dict[str, int], int]]:
+    def _entries(self, path: str, offset: int, handle: int) -> Iterator[tuple[str, dict[str, int], int]]:
         folder = path.rstrip("/")
-        parent = folder.rpartition("/")[0] or "/"
-        # An entry without an inode number is skipped by readdir(3).
-        yield ".", {"st_mode": stat.S_IFDIR, "st_ino": inode_of(path)}, 0
-        yield "..", {"st_mode": stat.S_IFDIR, "st_ino": inode_of(parent)}, 0
-        kind = stat.S_IFREG if folder else stat.S_IFDIR
+        # The first two places are its own. An entry without an inode number is skipped by readdir(3).
+        if offset < 1:
+            yield ".", {"st_mode": stat.S_IFDIR, "st_ino": inode_of(path)}, 1
+        if offset < OWN_ENTRIES:
+            yield "..", {"st_mode": stat.S_IFDIR, "st_ino": inode_of(folder.rpartition("/")[0] or "/")}, 2
         try:
-            for name in names:
-                yield name, {"st_mode": kind, "st_ino": inode_of(f"{folder}/{name}")}, 0
+            for entry, behind in self._filesystem.entries(handle, max(0, offset - OWN_ENTRIES)):
+                inode = inode_of(f"{folder}/{entry.name}")
+                yield entry.name, {"st_mode": MODES[entry.kind], "st_ino": inode}, behind + OWN_ENTRIES
         except errors.KallglotError as error:
             raise self.os_error(error, "readdir", path) from None
 
-    def _stat(self, attrs: Attrs) -> dict[str, int]:
-        mode = stat.S_IFDIR | 0o555 if attrs.is_directory else stat.S_IFREG | 0o444
+    def _stat(self, path: str, attrs: Attrs) -> dict[str, int]:
         moment = int(attrs.mtime * 1_000_000_000)
+        umask = 0 if attrs.kind is Kind.LINK else self._umask
         return {
-            "st_ino": attrs.inode,
-            "st_mode": mode & ~self._umask,
-            "st_nlink": 2 if attrs.is_directory else 1,
+            "st_ino": inode_of(path),
+            "st_mode": MODES[attrs.kind] & ~umask,
+            "st_nlink": 2 if attrs.kind is Kind.DIRECTORY else 1,
             "st_uid": self._uid,
             "st_gid": self._gid,
             "st_size": attrs.size,
@@ -275,6 +312,10 @@ class Operations:
             "st_mtime": moment,
             "st_ctime": moment,
         }
+
+    def _admit(self) -> None:
+        if self._denied():
+            raise errors.ProgramDenied("deny_programs keeps this program out")
 
     def _patience(self, spent: float = 0.0) -> Patience:
         return Patience(

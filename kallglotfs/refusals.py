@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cachetools import LRUCache
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from kallglotfs.clock import Clock
 
@@ -70,6 +70,13 @@ class Refusals(Generic[T]):
         with self._lock:
             known = self._known.get(key)
         return known is not None and self._clock.now() < known.until + self._longest
+
+    def clear_all(self, meant: Callable[[Any], bool]) -> None:
+        """Forget all keys that `meant` says."""
+        if self._known:
+            with self._lock:
+                for key in [each for each in self._known if meant(each)]:
+                    del self._known[key]
 
     def clear(self, key: Hashable) -> None:
         """Forget a key: it went well."""

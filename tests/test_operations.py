@@ -39,6 +39,7 @@ def operations(filesystem: object, umask: int = 0) -> Operations:
         uid=7,
         gid=8,
         umask=umask,
+        denied=lambda: False,
         on_init=lambda _: None,
     )
 
@@ -143,7 +144,7 @@ class Fixed:
     """A filesystem with one file."""
 
     def attributes(self, path: str, _patience: object) -> Attrs:
-        return Attrs(5, 12.5, 1000, None if path == "/" else Rendition("rec_1", "mp3"))
+        return Attrs(12.5, 1000, None if path == "/" else Rendition("rec_1", "mp3"))
 
 
 def test_stat_shows_owner_mode_and_time() -> None:

@@ -13,6 +13,7 @@ from bench.scenarios import (
     random_reads,
     reread,
     rsync,
+    scale,
     sequential,
     start_up,
 )
@@ -34,5 +35,6 @@ SCENARIOS: dict[str, Callable[[Stage], Result]] = {
     "players": players.run,
     "mpv": mpv.run,
     "growth": growth.run,
+    "scale": scale.run,
     "start-up": start_up.run,
 }

@@ -49,11 +49,17 @@ class Store(Protocol):
     def save(self, recordings: Iterable[Recording]) -> int:
         """Add or update recordings."""
 
-    def forget(self, recording_id: str) -> None:
-        """Remove a recording and its facts."""
+    def forget_unready(self, recording_id: str) -> None:
+        """Remove a recording, unless it is ready."""
 
     def listed(self, now: float, start: str = "") -> Iterator[Recording]:
         """Stream the ready, unexpired recordings, from an id on."""
+
+    def made(self, now: float, since: float, until: float) -> Iterator[Recording]:
+        """Stream those of a span of time, by time."""
+
+    def next_made(self, now: float, since: float) -> float | None:
+        """Return the time of the first one made at `since` or later."""
 
     def count(self, now: float) -> int:
         """Count them."""
@@ -162,6 +168,21 @@ class Catalog:
         """Stream the recordings a listing shows, from an id on: known, ready, unexpired."""
         return self._store.listed(self._clock.theirs(), start)
 
+    def made(self, since: float, until: float) -> Iterator[Recording]:
+        """Stream the listed recordings made from `since` to before `until` (epoch seconds), by time."""
+        return self._store.made(self._clock.theirs(), since, until)
+
+    def next_made(self, since: float) -> float | None:
+        """Return the time of the first listed recording made at `since` (epoch seconds) or later."""
+        return self._store.next_made(self._clock.theirs(), since)
+
+    def is_listed(self, recording: Recording) -> bool:
+        """Tell whether a listing shows a recording: ready, and its retention not over."""
+        expires = recording.expires_at
+        return recording.status is Status.READY and (
+            expires is None or expires.timestamp() > self._clock.theirs()
+        )
+
     def count(self) -> int:
         """Return how many `listed` gives."""
         return self._store.count(self._clock.theirs())
@@ -204,6 +225,16 @@ class Catalog:
         self._missing.add(rendition, reason)
         self._absent(rendition)
 
+    def noted(self, recording_id: str) -> None:
+        """Take note that another source has written something newer: what was kept for a moment is over."""
+        with self._lock:
+            self._processing.pop(recording_id, None)
+            self._recent.pop(recording_id, None)
+            self._over.pop(recording_id, None)
+        self._unknown.clear(recording_id)
+        self._forbidden.clear(recording_id)
+        self._missing.clear_all(lambda rendition: rendition.recording_id == recording_id)
+
     def _is_outdated(self, recording: Recording) -> bool:
         if recording.status is not Status.PROCESSING:
             return False
@@ -211,13 +242,8 @@ class Catalog:
             return recording.id not in self._processing
 
     def _ask(self, rendition: Rendition, patience: Patience) -> Recording:
+        self._recall(rendition)
         key = rendition.recording_id
-        reason = self._unknown.get(key) or self._missing.get(rendition)
-        if reason is not None:
-            raise NotFound(reason)
-        forbidden = self._forbidden.get(key)
-        if forbidden is not None:
-            raise forbidden.with_traceback(None)
         deadline = Deadline(self._clock, self._timeout, caller=patience.caller())
         future = self._executor.submit(lambda: self._lookup.look_up(rendition, deadline))
         try:
@@ -235,20 +261,47 @@ class Catalog:
             self._missing.add(rendition, str(error))
             raise
         except NotFound as error:
-            self._unknown.add(key, str(error))
-            with self._lock:
-                self._recent.pop(key, None)
-            if self._store.recording(key) is not None:
-                self._write(lambda: self._store.forget(key))
-            self._gone(key)
-            raise
+            return self._lost(key, error)
+        return self._learned(recording)
+
+    def _recall(self, rendition: Rendition) -> None:
+        """Raise what was answered a moment ago."""
+        reason = self._unknown.get(rendition.recording_id) or self._missing.get(rendition)
+        if reason is not None:
+            raise NotFound(reason)
+        forbidden = self._forbidden.get(rendition.recording_id)
+        if forbidden is not None:
+            raise forbidden.with_traceback(None)
+
+    def _lost(self, key: str, error: NotFound) -> Recording:
+        """Take note that the service knows no such recording; return it if it has told so meanwhile."""
+        if self._store.recording(key) is not None:
+            self._write(lambda: self._store.forget_unready(key))
+        if (ready := self._ready_meanwhile(key)) is not None:
+            return ready
+        self._unknown.add(key, str(error))
+        with self._lock:
+            self._recent.pop(key, None)
+        self._gone(key)
+        raise error
+
+    def _learned(self, recording: Recording) -> Recording:
+        """Keep what the service has answered; return what is true now."""
+        key = recording.id
         self._unknown.clear(key)
         self._forbidden.clear(key)
         self._write(lambda: self._store.save([recording]), lambda: self._recent.update({key: recording}))
         if recording.status is Status.PROCESSING:
+            if (ready := self._ready_meanwhile(key)) is not None:
+                return ready
             with self._lock:
                 self._processing[key] = None
         return recording
+
+    def _ready_meanwhile(self, recording_id: str) -> Recording | None:
+        """Return a recording that became known as ready while the service was asked: that answer is older."""
+        known = self._store.recording(recording_id)
+        return known if known is not None and known.status is Status.READY else None
 
     def _write(self, write: Callable[[], object], instead: Callable[[], object] | None = None) -> None:
         """Write to the store; where a full or read-only disk refuses, remember it in memory."""

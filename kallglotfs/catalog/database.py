@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,8 +30,8 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: Schema version, kept in `user_version`; version 0 is a new file.
-VERSION = 1
+#: Schema version, kept in `user_version`; 0 is a new file. One of an earlier version is brought up to date.
+VERSION = 2
 #: Seconds to wait for another process's write.
 BUSY = 5.0
 #: Connections at one time. They are kept, and SQLite keeps the descriptor even of one that is closed while
@@ -39,7 +40,7 @@ MOST = 16
 
 # The index holds all that `listed` and `count` filter and sort by. `expires_at` comes behind `id`: in front
 # of it, a range of it would spoil the order by id that pages need.
-_SCHEMA = """
+_FIRST = """
 CREATE TABLE recordings (
     id TEXT PRIMARY KEY, session_id TEXT, channel TEXT, duration REAL,
     status TEXT NOT NULL, format TEXT NOT NULL, size INTEGER, sample_rate INTEGER, bit_depth INTEGER,
@@ -52,7 +53,40 @@ CREATE TABLE renditions (
     PRIMARY KEY (recording_id, format, rate)
 ) WITHOUT ROWID;
 """
-_PROBES = ("SELECT 1 FROM recordings LIMIT 1", "SELECT 1 FROM renditions LIMIT 1")
+# `status` stands first in `recordings_made`: behind the time, SQLite takes the index of all that are ready
+# instead, and sorts.
+# `listed_at` is when a session's recordings were last listed, `settled` that they need not be listed again.
+# What `documents` tells of a session's JSON is kept in the cache, not here: it is what was said on the phone.
+_SECOND = """
+CREATE INDEX recordings_session ON recordings (session_id, id) WHERE session_id IS NOT NULL;
+CREATE INDEX recordings_made ON recordings (status, created_at, id, expires_at) WHERE created_at IS NOT NULL;
+CREATE TABLE sessions (
+    id TEXT PRIMARY KEY, status TEXT, created_at REAL, started_at REAL, ended_at REAL, listed_at REAL,
+    settled INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX sessions_unlisted ON sessions (id) WHERE listed_at IS NULL;
+CREATE TABLE documents (
+    session_id TEXT, kind TEXT, state TEXT NOT NULL, size INTEGER NOT NULL, languages TEXT NOT NULL,
+    asked_at REAL NOT NULL, PRIMARY KEY (session_id, kind)
+) WITHOUT ROWID;
+CREATE TABLE events (
+    id TEXT PRIMARY KEY, received_at REAL NOT NULL, subject TEXT, status TEXT, happened_at REAL
+) WITHOUT ROWID;
+CREATE INDEX events_received ON events (received_at);
+CREATE INDEX events_subject ON events (subject, status, happened_at) WHERE subject IS NOT NULL;
+CREATE TABLE sources (
+    name TEXT PRIMARY KEY, position TEXT NOT NULL, last_run REAL, last_error TEXT NOT NULL,
+    found INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE forgotten (id TEXT PRIMARY KEY, forgotten_at REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX forgotten_when ON forgotten (forgotten_at);
+"""
+#: What leads from each version to the next.
+_STEPS = (_FIRST, _SECOND)
+_PROBES = tuple(
+    f"SELECT 1 FROM {table} LIMIT 1"  # noqa: S608 - our own tables
+    for table in ("recordings", "renditions", "sessions", "documents", "events", "sources", "forgotten")
+)
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 # What a statement of ours fails with where a table is not what it should be; tested for when opening only.
 _FOREIGN = (*_DAMAGE, sqlite3.SQLITE_ERROR)
@@ -134,6 +168,27 @@ class Database:
                 f"{self._path.name}: a value cannot be stored ({type(error).__name__})"
             ) from None
 
+    def flush(self) -> None:
+        """Make sure that what was written outlasts a power cut; `write` alone outlasts a crash of ours.
+
+        Raises:
+            SystemFault: the disk refuses.
+        """
+        # Beside the transaction, so that threads flush together and nobody's write waits for the disk. SQLite
+        # holds no lock on its log, so closing it here drops none.
+        try:
+            descriptor = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return  # all of it is in the file itself, which SQLite has flushed
+        except OSError as error:
+            raise SystemFault(f"{self._path.name}: {error.strerror}") from None
+        try:
+            os.fdatasync(descriptor)
+        except OSError as error:
+            raise SystemFault(f"{self._path.name}: {error.strerror}") from None
+        finally:
+            os.close(descriptor)
+
     def close(self) -> None:
         """Close the file; a connection in use is closed when its thread is done with it."""
         with self._lock:
@@ -203,12 +258,14 @@ class Database:
     def _migrate(self) -> None:
         """Bring the schema up to date and look at every table once."""
         with self._connection() as connection:
-            if _version(connection) == 0:
+            if _version(connection) < VERSION:
                 with connection:
                     connection.execute("BEGIN IMMEDIATE")
-                    if _version(connection) == 0:  # else another process was faster
-                        for statement in _SCHEMA.split(";\n"):
+                    # Read again: another process may have been faster.
+                    for step in _STEPS[_version(connection) :]:
+                        for statement in step.split(";\n"):
                             connection.execute(statement)
+                    if _version(connection) < VERSION:
                         connection.execute(f"PRAGMA user_version = {VERSION}")
             if _version(connection) > VERSION:
                 raise ConfigError(

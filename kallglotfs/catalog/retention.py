@@ -1,4 +1,4 @@
-"""When a recording is no more, what there is of it goes: blocks in memory and on disk, pages of the kernel's.
+"""When a recording is no more, or somebody wants it forgotten, what there is of it goes: blocks and pages.
 
 A recording is no more when its retention is over, which the catalog knows beforehand, or when the service
 says so (404, 410). A deletion that nobody tells of is noticed at the next contact: asking costs requests.
@@ -49,6 +49,9 @@ class Store(Protocol):
 
     def expired(self, since: float, until: float) -> list[str]:
         """Return the ids whose retention ended in between."""
+
+    def forgotten(self, since: float) -> list[tuple[str, float]]:
+        """Return what was to be forgotten after a moment, and when."""
 
     def next_expiry(self, since: float) -> float | None:
         """Return when the next retention ends."""
@@ -102,6 +105,7 @@ class Retention:
         self._executor = executor
         self._clock = clock
         self._seen = 0.0
+        self._forgotten = clock.wall() - INTERVAL
         self._changed = threading.Condition()
         self._ended = False
         #: When to do what again: time, number, id, its paths, and how often it has been done.
@@ -147,6 +151,10 @@ class Retention:
         for recording_id in self._store.expired(self._seen, now):
             log.info("%s: its retention is over, what was cached of it is destroyed", recording_id)
             self.gone(recording_id)
+        for each, moment in self._store.forgotten(self._forgotten):
+            log.info("%s: forgotten by request, what was cached of it is destroyed", each)
+            self.gone(each)
+            self._forgotten = moment
         # A clock that is set back looks at the same days again: harmless.
         self._seen = now
 

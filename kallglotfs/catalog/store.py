@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: Recordings read at once by a listing: no cursor stays open between pages.
 PAGE = 1000
 FIRST_PAGE = 20
+#: Seconds for which mounts are told what to forget; a later one begins without.
+REMEMBERED = 86400.0
 
 _COLUMNS = (
     "id",
@@ -40,14 +42,20 @@ _COLUMNS = (
     "expires_at",
     "delivery",
 )
-# What a new answer leaves out stays as it was; status and format are always told.
+_CREATED = _COLUMNS.index("created_at")
+# What a new answer leaves out stays as it was; status and format are always told. Nothing that is ready goes
+# back to processing: such an answer is older than what is known.
 _UPSERT = f"""
 INSERT INTO recordings ({", ".join(_COLUMNS)}) VALUES ({", ".join("?" * len(_COLUMNS))})
 ON CONFLICT (id) DO UPDATE SET {
     ", ".join(
-        f"{name} = coalesce(excluded.{name}, {name})" for name in _COLUMNS if name not in ("id", "delivery")
+        f"{name} = coalesce(excluded.{name}, {name})"
+        for name in _COLUMNS
+        if name not in ("id", "status", "delivery")
     )
-}, delivery = CASE excluded.delivery WHEN '{Delivery.UNKNOWN}' THEN delivery ELSE excluded.delivery END
+}, status = CASE WHEN status = '{Status.READY}' AND excluded.status = '{Status.PROCESSING}'
+    THEN status ELSE excluded.status END
+, delivery = CASE excluded.delivery WHEN '{Delivery.UNKNOWN}' THEN delivery ELSE excluded.delivery END
 """  # noqa: S608 - built of our own column names
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM recordings"  # noqa: S608 - the same
 _STATUS = {status.value: status for status in Status}
@@ -84,6 +92,11 @@ class CatalogStore:
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._database = Database(path, clock)
+
+    @property
+    def database(self) -> Database:
+        """The file, for those who keep other tables in it."""
+        return self._database
 
     def recording(self, recording_id: str) -> Recording | None:
         """Return a recording, None when it was never seen."""
@@ -127,6 +140,22 @@ class CatalogStore:
 
         self._database.write(work)
 
+    def forget_unready(self, recording_id: str) -> None:
+        """Remove a recording, unless it is ready: it may have become so while the service was asked.
+
+        Raises:
+            SystemFault: the file cannot be written.
+        """
+
+        def work(connection: sqlite3.Connection) -> None:
+            removed = connection.execute(
+                "DELETE FROM recordings WHERE id = ? AND status <> ?", (recording_id, Status.READY.value)
+            )
+            if removed.rowcount:
+                connection.execute("DELETE FROM renditions WHERE recording_id = ?", (recording_id,))
+
+        self._database.write(work)
+
     def listed(self, now: float, start: str = "") -> Iterator[Recording]:
         """Stream the ready, unexpired recordings by id.
 
@@ -147,6 +176,59 @@ class CatalogStore:
             if len(rows) < page:
                 return
             start, compared, page = rows[-1][0], ">", PAGE
+
+    def made(self, now: float, since: float, until: float) -> Iterator[Recording]:
+        """Stream the ready, unexpired recordings made from `since` to before `until`, by time and id.
+
+        Args:
+            now: seconds since the epoch, as the others.
+            since: the first moment.
+            until: the moment behind the last.
+        """
+        place = (since, "")
+        while True:
+            rows = self._database.rows(
+                f"{_SELECT} WHERE (created_at, id) > (?, ?) AND created_at < ? AND status = ? "
+                "AND (expires_at IS NULL OR expires_at > ?) ORDER BY created_at, id LIMIT ?",
+                (*place, until, Status.READY.value, now, PAGE),
+            )
+            yield from map(_recording, rows)
+            if len(rows) < PAGE:
+                return
+            place = (rows[-1][_CREATED], rows[-1][0])
+
+    def next_made(self, now: float, since: float) -> float | None:
+        """Return the time of the first ready, unexpired recording made at `since` or later.
+
+        Args:
+            now: seconds since the epoch, as the others.
+            since: the first moment.
+        """
+        rows = self._database.rows(
+            "SELECT created_at FROM recordings WHERE created_at >= ? AND status = ? "
+            "AND (expires_at IS NULL OR expires_at > ?) ORDER BY created_at LIMIT 1",
+            (since, Status.READY.value, now),
+        )
+        return float(rows[0][0]) if rows else None
+
+    def of_session(self, now: float, session_id: str) -> list[Recording]:
+        """Return the recordings of a session that are ready and unexpired, or in processing, by id."""
+        rows = self._database.rows(
+            f"{_SELECT} WHERE session_id = ? AND status <> ? AND (expires_at IS NULL OR expires_at > ?) "
+            "ORDER BY id",
+            (session_id, Status.FAILED.value, now),
+        )
+        return [_recording(row) for row in rows]
+
+    def everything(self) -> Iterator[Recording]:
+        """Stream all recordings by id, whatever became of them."""
+        start = ""
+        while True:
+            rows = self._database.rows(f"{_SELECT} WHERE id > ? ORDER BY id LIMIT ?", (start, PAGE))
+            yield from map(_recording, rows)
+            if len(rows) < PAGE:
+                return
+            start = rows[-1][0]
 
     def count(self, now: float) -> int:
         """Return how many recordings `listed` gives."""
@@ -185,6 +267,39 @@ class CatalogStore:
         )
         return float(rows[0][0]) if rows else None
 
+    def ids_of_session(self, session_id: str) -> list[str]:
+        """Return the ids of all recordings of a session, whatever their status."""
+        rows = self._database.rows("SELECT id FROM recordings WHERE session_id = ?", (session_id,))
+        return [row[0] for row in rows]
+
+    def is_known(self, recording_id: str) -> bool:
+        """Tell whether a recording is known."""
+        return self.recording(recording_id) is not None
+
+    def note_forgotten(self, ids: list[str], moment: float) -> None:
+        """Tell the mounts on this catalog to let go of ids.
+
+        Args:
+            ids: of recordings and sessions.
+            moment: epoch seconds.
+
+        Raises:
+            SystemFault: the file cannot be written.
+        """
+        rows = [(each, moment) for each in ids]
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM forgotten WHERE forgotten_at < ?", (moment - REMEMBERED,))
+            connection.executemany("INSERT OR REPLACE INTO forgotten VALUES (?, ?)", rows)
+
+        self._database.write(work)
+
+    def forgotten(self, since: float) -> list[tuple[str, float]]:
+        """Return what was to be forgotten after a moment (epoch seconds), and when."""
+        return self._database.rows(
+            "SELECT id, forgotten_at FROM forgotten WHERE forgotten_at > ? ORDER BY forgotten_at", (since,)
+        )
+
     def processing(self) -> list[str]:
         """Return the ids of the recordings that were still being processed."""
         rows = self._database.rows(
@@ -199,6 +314,18 @@ class CatalogStore:
             _key(rendition),
         )
         return RenditionFacts(Validator(rows[0][0], rows[0][1]), rows[0][2]) if rows else None
+
+    def renditions(self, recording_id: str) -> list[tuple[Rendition, RenditionFacts]]:
+        """Return what the storage confirmed of a recording, by format and rate."""
+        rows = self._database.rows(
+            "SELECT format, rate, size, etag, modified FROM renditions WHERE recording_id = ? "
+            "ORDER BY format, rate",
+            (recording_id,),
+        )
+        return [
+            (Rendition(recording_id, row[0], row[1]), RenditionFacts(Validator(row[2], row[3]), row[4]))
+            for row in rows
+        ]
 
     def save_facts(self, rendition: Rendition, facts: RenditionFacts) -> None:
         """Keep what the storage confirmed.
@@ -228,6 +355,25 @@ class CatalogStore:
     def close(self) -> None:
         """Close the file. Reading gives nothing after it, and writing is refused."""
         self._database.close()
+
+
+def moment(stamp: float) -> datetime | None:
+    """Return a moment that was written as a number, None for one that rounding has made impossible."""
+    try:
+        return datetime.fromtimestamp(stamp, UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def find(connection: sqlite3.Connection, recording_id: str) -> Recording | None:
+    """Return a recording, within somebody's transaction."""
+    row = connection.execute(f"{_SELECT} WHERE id = ?", (recording_id,)).fetchone()
+    return _recording(row) if row else None
+
+
+def upsert(connection: sqlite3.Connection, recording: Recording) -> None:
+    """Add or update a recording as `CatalogStore.save` does, within somebody's transaction."""
+    connection.execute(_UPSERT, _row(recording))
 
 
 def _key(rendition: Rendition) -> tuple[str, str, int]:
@@ -268,7 +414,7 @@ def _recording(row: tuple[Any, ...]) -> Recording:
         size,
         sample_rate,
         bit_depth,
-        None if created_at is None else datetime.fromtimestamp(created_at, UTC),
-        None if expires_at is None else datetime.fromtimestamp(expires_at, UTC),
+        None if created_at is None else moment(created_at),
+        None if expires_at is None else moment(expires_at),
         _DELIVERY.get(delivery, Delivery.UNKNOWN),
     )

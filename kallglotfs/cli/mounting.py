@@ -22,6 +22,7 @@ from kallglotfs.hardening import harden, raise_descriptors
 from kallglotfs.mount import Mount, check_key
 from kallglotfs.mountpoint import check_mount_point, probe, resolved
 from kallglotfs.unmounting import clear_dead, unmount
+from kallglotfs.webhooks.secrets import WebhookSecrets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def run(request: Request) -> int:
         dead = check_mount_point(mount_point)
         credentials = Credentials(settings.api_key_file, profile=profile)
         credentials.read()
+        if settings.webhook_listen is not None:
+            WebhookSecrets(settings.webhook_secret_file).read()
         libfuse.check_device()
         binding = libfuse.load()
     except KallglotError as error:

@@ -94,7 +94,7 @@ class Credentials:
         # systemd alone decides who reads it, by mode 0400 or by an access list that shows as 0440.
         place = f"systemd's credential {CREDENTIAL}"
         try:
-            return _key(_content(path, place, private=False), place)
+            return _key(private_content(path, place, private=False), place)
         except FileNotFoundError:
             return None
 
@@ -103,7 +103,7 @@ class Credentials:
             return None
         place = f"api_key_file {shown_path(self._api_key_file)}"
         try:
-            return _key(_content(self._api_key_file, place, private=True), place)
+            return _key(private_content(self._api_key_file, place, private=True), place)
         except FileNotFoundError:
             raise CredentialError(f"{place}: there is no such file") from None
 
@@ -131,8 +131,8 @@ def _blank(variable: str, value: str) -> None:
         ctypes.memset(address, ord("*"), len(os.fsencode(value)))
 
 
-def _content(path: Path, place: str, *, private: bool) -> bytes:
-    """Return what a key file holds.
+def private_content(path: Path, place: str, *, private: bool) -> bytes:
+    """Return what a file holds that keeps a secret.
 
     Args:
         path: the file; a link is followed, what counts is the file it leads to.

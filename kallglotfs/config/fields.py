@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator
 
+from kallglotfs.config.addresses import Address, parse_address
 from kallglotfs.config.quoting import shown
 from kallglotfs.config.units import format_duration, format_size, parse_duration, parse_size
 from kallglotfs.model import FORMATS, RATES
@@ -156,6 +157,29 @@ def _api_url(value: Any) -> str:
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
 
 
+def _programs(value: Any) -> tuple[str, ...]:
+    names = value.split("+") if isinstance(value, str) else list(value)
+    names = [str(name).strip() for name in names]
+    if names in ([""], ["none"]):
+        return ()
+    if any(not name or "/" in name or not name.isprintable() for name in names):
+        raise ValueError(f"{shown(value)} is not none or program names joined by +")
+    return tuple(dict.fromkeys(names))
+
+
+def _listen(value: Any) -> Address | None:
+    if isinstance(value, Address):
+        return value
+    text = str(value).strip()
+    if text.lower() == "off":
+        return None
+    try:
+        return parse_address(text)
+    except ValueError:
+        examples = "127.0.0.1:8787, [::1]:8787, unix:/run/kallglotfs/hooks.sock, off"
+        raise ValueError(f"{shown(text)} is not an address to listen on (examples: {examples})") from None
+
+
 _LEVELS = ("debug", "info", "warning", "error")
 
 ApiUrl = Annotated[str, BeforeValidator(_api_url), Kind("URL")]
@@ -166,6 +190,11 @@ Formats = Annotated[
         f"native, all, or some of {'+'.join(FORMATS)}",
         show=lambda names: "all" if names == FORMATS else "+".join(names),
     ),
+]
+Programs = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_programs),
+    Kind("none, or program names joined by +", show=lambda names: "+".join(names) or "none"),
 ]
 SampleRate = Annotated[int, BeforeValidator(_rate), Kind(f"0, {', '.join(map(str, RATES))}", "Hz")]
 Seconds = Annotated[
@@ -183,5 +212,8 @@ Id = Annotated[
 Mask = Annotated[int, BeforeValidator(_octal), Kind("octal", show=lambda bits: f"{bits:03o}")]
 Flag = Annotated[bool, BeforeValidator(_flag), Kind("true or false", show=lambda flag: str(flag).lower())]
 Level = Annotated[str, BeforeValidator(partial(_choice, _LEVELS)), Kind(", ".join(_LEVELS))]
+Listen = Annotated[
+    Address | None, BeforeValidator(partial(_optional, _listen)), Kind("host:port, unix:path or off")
+]
 AnyPath = Annotated[Path, BeforeValidator(_path), Kind("path")]
 OptionalPath = Annotated[Path | None, BeforeValidator(partial(_optional, _path)), Kind("path")]

@@ -38,7 +38,9 @@ Sizes read `64M`, `1.5G` or `1048576`; K, M, G and T are powers of 1024. Times r
 `1h`; a bare number counts seconds. A relative path starts at the directory the command runs in.
 
 The API key is not a setting: it comes from systemd's credential `kallglot_api_key`, from the file that
-`api_key_file` names, from `KALLGLOT_API_KEY`, or from the desktop keyring, in this order.
+`api_key_file` names, from `KALLGLOT_API_KEY`, or from the desktop keyring, in this order. The webhooks'
+signing secret comes from systemd's credential `kallglot_webhook_secret`, or from the file that
+`webhook_secret_file` names; see [webhooks.md](webhooks.md).
 
 | Setting | What it does | Value | Default | Environment |
 | --- | --- | --- | --- | --- |

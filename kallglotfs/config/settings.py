@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from kallglotfs.config import fields, sources
+from kallglotfs.config.indexers import INDEXERS
 from kallglotfs.config.names import DEFAULT_PROFILE
 from kallglotfs.config.units import MIB
 from kallglotfs.errors import ConfigError
@@ -100,6 +101,29 @@ class Settings(BaseSettings):
         default_factory=_state_dir,
         description="Where the list of known recordings is kept.",
         json_schema_extra=_shown_as("/var/lib/kallglotfs for root, else ~/.local/state/kallglotfs"),
+    )
+    ids_file: fields.OptionalPath = Field(
+        default=None,
+        description="File of recording and session ids that is watched: what is added to it appears.",
+        json_schema_extra=_shown_as("none"),
+    )
+    backfill: fields.Flag = Field(
+        default=False,
+        description="Page through the service's list of sessions in the background, where it has one.",
+    )
+    deny_programs: fields.Programs = Field(
+        default=INDEXERS, description="Programs that may not open anything here: indexers and thumbnailers."
+    )
+    webhook_listen: fields.Listen = Field(
+        default=None,
+        description="Address on which webhooks are received, behind your TLS proxy.",
+        json_schema_extra=_shown_as("off"),
+    )
+    webhook_secret_file: fields.OptionalPath = Field(
+        default=None,
+        description="File that holds the webhooks' signing secret, two while it is changed, one a line; "
+        "owned by you or root, mode 600.",
+        json_schema_extra=_shown_as("none"),
     )
     log_level: fields.Level = Field(default="info", description="The least serious event that is logged.")
     log_file: fields.OptionalPath = Field(

@@ -22,13 +22,13 @@ from kallglotfs.errors import (
     NotReady,
     ServiceFault,
 )
-from kallglotfs.model import ORIGINAL_RATE, Delivery, Lease, Recording, Rendition, Secret
+from kallglotfs.model import ORIGINAL_RATE, Delivery, Lease, Recording, Rendition, Secret, Session
 from kallglotfs.remote.expiry import lease_end
-from kallglotfs.remote.schema import ListObject, RecordingObject, parse, parse_error
+from kallglotfs.remote.schema import ListObject, RecordingObject, SessionListObject, parse, parse_error
 from kallglotfs.remote.transport import pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import requests
 
@@ -42,6 +42,8 @@ T = TypeVar("T")
 #: Most bytes of JSON we take of a list, of a recording and of a refusal: a page of 100 recordings is about
 #: 60 KB, a recording or a refusal less than one. What is larger is not read to its end, whoever asks at once.
 LIST_LIMIT, OBJECT_LIMIT, ERROR_LIMIT = 4 * 1024 * 1024, 256 * 1024, 64 * 1024
+#: The same of a transcript, which grows with the call: about 300 bytes a turn.
+DOCUMENT_LIMIT = 16 * 1024 * 1024
 #: Recordings per page of a list, the most the service allows.
 PAGE = 100
 #: Pages of one session we follow, ten thousand recordings: more is a service that never ends its list, and
@@ -83,6 +85,14 @@ class Metadata:
 
     recording: Recording
     lease: Lease | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """A page of the list of sessions, and whether there are more behind it."""
+
+    sessions: tuple[Session, ...]
+    more: bool
 
 
 class Oddities:
@@ -218,6 +228,57 @@ class Api:
         if skipped:
             self.oddities.note("items of lists", skipped)
             log.warning("%s: %d items of its list are no recordings, passed over", session_id, skipped)
+
+    def session_document(self, session_id: str, kind: str, deadline: Deadline) -> bytes:
+        """Ask `GET /sessions/{id}` or `GET /sessions/{id}/transcript`.
+
+        Args:
+            session_id: whose.
+            kind: `session` or `transcript`.
+            deadline: of the whole.
+
+        Returns:
+            The body, which is a JSON object.
+
+        Raises:
+            RouteMissing: 404 or 405.
+            RouteForbidden: 403.
+            BadResponse: it is no JSON object.
+        """
+        below = "" if kind == "session" else f"/{kind}"
+        url = self._session.url(f"/sessions/{session_id}{below}")
+
+        def read(response: requests.Response) -> bytes:
+            body = self._json(response, session_id, DOCUMENT_LIMIT, deadline)
+            try:
+                found = parse(dict[str, object], body)
+            except ValueError:
+                raise ServiceFault(f"{session_id}: the answer is not JSON") from None
+            if found is None:
+                raise BadResponse(f"{session_id}: the answer is not what was asked for")
+            return body
+
+        return self._session.ask(url, deadline, read)
+
+    def sessions(self, cursor: Mapping[str, str], deadline: Deadline) -> SessionPage:
+        """Ask for a page of `GET /sessions`.
+
+        Args:
+            cursor: `starting_after` or `ending_before`, empty for the first page.
+            deadline: of the page.
+
+        Raises:
+            RouteMissing: 404 or 405, the newer generation.
+            RouteForbidden: 403.
+        """
+        url = self._session.url(f"/sessions?{urlencode({'limit': PAGE, **cursor})}")
+
+        def read(response: requests.Response) -> SessionPage:
+            page = self._object(SessionListObject, response, "sessions", LIST_LIMIT, deadline)
+            found = tuple(filter(None, (item.to_session() for item in page.data)))
+            return SessionPage(found, bool(page.has_more))
+
+        return self._session.ask(url, deadline, read)
 
     def check_key(self, deadline: Deadline) -> None:
         """Find out with one request, rarely two, whether the key is accepted.

@@ -9,7 +9,7 @@ Threading: single assignments of enum values; the worst a race costs is one requ
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class Route(enum.Enum):
@@ -28,3 +28,5 @@ class Routes:
     download: Route = Route.UNPROVEN
     #: Some recording said that it is streamed by the API itself (generation 2).
     streams: bool = False
+    #: The routes below a session: `recordings`, `session`, `transcript`.
+    sessions: dict[str, Route] = field(default_factory=dict)

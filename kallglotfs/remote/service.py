@@ -8,6 +8,7 @@ can be read.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -27,9 +28,10 @@ from kallglotfs.remote.routes import Route, Routes
 from kallglotfs.single_flight import SingleFlight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from kallglotfs.clock import Deadline
+    from kallglotfs.remote.api import SessionPage
 
 log = logging.getLogger(__name__)
 
@@ -97,9 +99,33 @@ class KallglotService:
 
     def session_recordings(self, session_id: str, deadline: Deadline) -> Iterator[Recording]:
         """List a session's recordings; raises as `Api.session_recordings`."""
-        for recording in self._api.session_recordings(session_id, deadline):
-            self._note_delivery(recording)
-            yield recording
+        with self._on_route("recordings"):
+            for recording in self._api.session_recordings(session_id, deadline):
+                self._note_delivery(recording)
+                yield recording
+
+    def session_document(self, session_id: str, kind: str, deadline: Deadline) -> bytes:
+        """Return the JSON of a session or its transcript; raises as `Api.session_document`."""
+        with self._on_route(kind):
+            return self._api.session_document(session_id, kind, deadline)
+
+    def sessions(self, cursor: Mapping[str, str], deadline: Deadline) -> SessionPage:
+        """Return a page of the list of sessions; raises as `Api.sessions`."""
+        return self._api.sessions(cursor, deadline)
+
+    @contextlib.contextmanager
+    def _on_route(self, name: str) -> Iterator[None]:
+        """Ask one of the sessions' routes; what the key's scope forbids is not asked again in this run."""
+        if self._routes.sessions.get(name) is Route.ABSENT:
+            raise RouteForbidden(f"this key or installation does not give the {name} of sessions")
+        try:
+            yield
+        except RouteForbidden:
+            # 403 speaks of the key, whatever the session; once it has answered, of the session alone.
+            if self._routes.sessions.get(name) is not Route.PRESENT:
+                self._routes.sessions[name] = Route.ABSENT
+            raise
+        self._routes.sessions[name] = Route.PRESENT
 
     def _look_up(self, rendition: Rendition, deadline: Deadline) -> Recording:
         if self._routes.metadata is Route.ABSENT:

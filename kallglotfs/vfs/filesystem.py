@@ -13,28 +13,32 @@ from typing import TYPE_CHECKING, Protocol
 
 from cachetools import TTLCache
 
-from kallglotfs.content.reader import ECHO, Content
+from kallglotfs.content.arena import Block
+from kallglotfs.content.reader import ECHO, Content, Piece
 from kallglotfs.errors import (
     ContentChanged,
     Interrupted,
     IsADirectory,
     KallglotError,
     NoSuchAttribute,
+    NotALink,
     NotFound,
     NotReady,
 )
-from kallglotfs.model import Attrs, Status
+from kallglotfs.model import Attrs, Kind, Status
 from kallglotfs.vfs.attributes import NAMES, attributes_of
 from kallglotfs.vfs.handles import Handles, Opened
+from kallglotfs.vfs.listings import Listings
+from kallglotfs.vfs.made import Made
 from kallglotfs.vfs.naming import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kallglotfs.clock import Clock
-    from kallglotfs.content.reader import Piece
-    from kallglotfs.model import Rendition, Validator
+    from kallglotfs.model import Entry, Rendition, Validator
     from kallglotfs.patience import Patience
+    from kallglotfs.vfs.renditions import Renditions
     from kallglotfs.vfs.tree import Tree
     from kallglotfs.vfs.walk import Walk
 
@@ -92,6 +96,7 @@ class FileSystem:
 
     Args:
         tree: paths.
+        renditions: what an audio file shows.
         kept: the block cache.
         reader: reads bytes.
         catalog: what is known.
@@ -100,14 +105,23 @@ class FileSystem:
     """
 
     def __init__(
-        self, tree: Tree, kept: Kept, reader: ContentReader, catalog: Facts, walk: Walk, clock: Clock
+        self,
+        tree: Tree,
+        renditions: Renditions,
+        kept: Kept,
+        reader: ContentReader,
+        catalog: Facts,
+        walk: Walk,
+        clock: Clock,
     ) -> None:
         self._tree = tree
+        self._renditions = renditions
         self._kept = kept
         self._reader = reader
         self._catalog = catalog
         self._walk = walk
         self._handles = Handles()
+        self._listings = Listings()
         self._lock = threading.Lock()
         self._failed: TTLCache[str, KallglotError] = TTLCache(MOST_FAILED, ECHO, timer=clock.now)
 
@@ -122,17 +136,51 @@ class FileSystem:
         if failed is not None:
             raise failed.with_traceback(None)
         try:
-            return self._tree.attributes(path, patience)
+            attrs = self._tree.attributes(path, patience)
         except (NotFound, Interrupted):
             raise
         except KallglotError as error:
             with self._lock:
                 self._failed.setdefault(path, error)
             raise
+        if attrs.rendition is not None:
+            self._handles.show(path, attrs.size)
+        return attrs
 
-    def names(self, path: str, patience: Patience) -> Iterator[str]:
-        """Return the names in a directory; raises as `Tree.names`."""
-        return self._tree.names(path, patience)
+    def target(self, path: str, patience: Patience) -> str:
+        """Return where a link leads.
+
+        Raises:
+            NotALink: the path is something else.
+            KallglotError: as `Tree.attributes`.
+        """
+        attrs = self._tree.attributes(path, patience)
+        if attrs.target is None:
+            raise NotALink("not a link")
+        return attrs.target
+
+    def open_directory(self, path: str, patience: Patience) -> int:
+        """Open a directory and return its number.
+
+        Raises:
+            KallglotError: as `Tree.entries`.
+        """
+        # Once now, so that what can go wrong goes wrong here.
+        first = [self._tree.entries(path, patience)]
+        return self._listings.add(lambda: first.pop() if first else self._tree.entries(path, patience))
+
+    def entries(self, number: int, offset: int) -> Iterator[tuple[Entry, int]]:
+        """Yield the entries of an open directory behind an offset, each with the offset behind itself.
+
+        Raises:
+            BadHandle: not open.
+            KallglotError: as `Tree.entries`.
+        """
+        return self._listings.get(number).read(offset)
+
+    def close_directory(self, number: int) -> None:
+        """Close a directory."""
+        self._listings.remove(number)
 
     def open(self, path: str, patience: Patience) -> Opened:
         """Open a file and pin its version.
@@ -149,18 +197,23 @@ class FileSystem:
         """
         attrs = self._tree.attributes(path, patience)
         rendition = attrs.rendition
+        if attrs.kind is Kind.TEXT:
+            return self._handles.add_made(Made(self._tree.text(path, patience)))
         if rendition is None:
             raise IsADirectory("is a directory")
-        if self._tree.recording(rendition, patience).status is Status.PROCESSING:
+        if self._renditions.recording(rendition, patience).status is Status.PROCESSING:
             raise NotReady(f"{rendition.recording_id}: still being processed")
-        validator = self._tree.pinned(rendition)
+        validator = self._renditions.pinned(rendition)
         if validator is None or not self._kept.holds(rendition, validator, 0):
             if self._walk.hurries(rendition):
                 patience.in_bulk()
-            found = self._tree.confirmed(rendition, patience).validator
+            found = self._renditions.confirmed(rendition, patience).validator
             if found.size != attrs.size or (validator is not None and not validator.accepts(found)):
                 raise ContentChanged(f"{rendition.recording_id}: another version than was looked up")
             validator = found
+        if not self._handles.is_shown(path, validator.size):
+            # Became ready, or was corrected, while the kernel still took the old size for true.
+            raise ContentChanged(f"{rendition.recording_id}: another size than was looked up")
         self._walk.opened(rendition)
         return self._handles.add(Content(rendition, validator))
 
@@ -173,6 +226,9 @@ class FileSystem:
             KallglotError: as the service says.
         """
         content = self._handles.get(number)
+        if isinstance(content, Made):
+            made = content.read(offset, length)
+            return [Piece(Block(memoryview(made)), 0, len(made))] if made else []
         try:
             pieces = self._reader.read(content, offset, length, patience, self._handles.count())
         except ContentChanged:
@@ -218,7 +274,7 @@ class FileSystem:
         attrs = self._tree.attributes(path, patience)
         if attrs.rendition is None:
             return {}
-        return attributes_of(self._tree.recording(attrs.rendition, patience), attrs.rendition)
+        return attributes_of(self._renditions.recording(attrs.rendition, patience), attrs.rendition)
 
     def extended_value(self, path: str, name: str, patience: Patience) -> bytes:
         """Return one extended attribute.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from cachetools import LRUCache
 
 from kallglotfs.errors import BadHandle, ContentChanged
+from kallglotfs.vfs.made import Made
 
 if TYPE_CHECKING:
     from kallglotfs.content.reader import Content
@@ -48,7 +49,7 @@ class Handles:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._open: dict[int, Content] = {}
+        self._open: dict[int, Content | Made] = {}
         self._users: Counter[Rendition] = Counter()
         #: The versions of which the kernel has pages, by recording.
         self._paged: LRUCache[str, dict[Rendition, Validator]] = LRUCache(MOST_REMEMBERED)
@@ -56,6 +57,8 @@ class Handles:
         self._all_known = True
         #: Open files whose recording is no more.
         self._stale: set[int] = set()
+        #: The size by which the kernel knows a path; it reads no further, whatever is opened there.
+        self._shown: LRUCache[str, int] = LRUCache(MOST_REMEMBERED)
 
     def add(self, content: Content) -> Opened:
         """Take up a newly opened file."""
@@ -78,7 +81,24 @@ class Handles:
             self._paged[rendition.recording_id] = {**versions, rendition: validator}
             return Opened(number, keep_cache=fresh, direct_io=False)
 
-    def get(self, number: int) -> Content:
+    def add_made(self, made: Made) -> Opened:
+        """Take up a file whose content is made; its pages would be of use to nobody."""
+        with self._lock:
+            number = next(self._numbers)
+            self._open[number] = made
+        return Opened(number, keep_cache=False, direct_io=True)
+
+    def show(self, path: str, size: int) -> None:
+        """Take note of the size that the kernel is told of a path."""
+        with self._lock:
+            self._shown[path] = size
+
+    def is_shown(self, path: str, size: int) -> bool:
+        """Tell whether the kernel knows a path by this size, as far as is remembered."""
+        with self._lock:
+            return bool(self._shown.get(path, size) == size)
+
+    def get(self, number: int) -> Content | Made:
         """Return an open file.
 
         Raises:
@@ -91,7 +111,7 @@ class Handles:
         if content is None:
             raise BadHandle(f"file handle {number} is not open")
         if stale:
-            raise ContentChanged(f"{content.rendition.recording_id}: is no more")
+            raise ContentChanged("the recording is no more")
         return content
 
     def end(self, recording_id: str) -> list[Rendition]:
@@ -104,7 +124,7 @@ class Handles:
             open_files = [
                 number
                 for number, content in self._open.items()
-                if content.rendition.recording_id == recording_id
+                if not isinstance(content, Made) and content.rendition.recording_id == recording_id
             ]
             self._stale.update(open_files)
             return list(self._paged.get(recording_id, ()))
@@ -119,7 +139,7 @@ class Handles:
         with self._lock:
             self._stale.discard(number)
             content = self._open.pop(number, None)
-            if content is None:
+            if content is None or isinstance(content, Made):
                 return None
             self._users[content.rendition] -= 1
             if self._users[content.rendition]:

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import re
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 from kallglotfs.model import ORIGINAL_RATE, RATES, Rendition
+
+if TYPE_CHECKING:
+    from kallglotfs.model import Recording
 
 #: Name of the directory that holds the recordings.
 RECORDINGS = "recordings"
@@ -17,6 +21,8 @@ RECORDINGS = "recordings"
 _ID = r"rec_[A-Za-z0-9]{1,64}"
 _RECORDING_ID = re.compile(_ID)
 _SESSION_ID = re.compile(r"sess_[A-Za-z0-9]{1,64}")
+#: `agent`, `customer`, `mixed`, or what else the service may say that does no harm in a name.
+_CHANNEL = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _NAME = re.compile(rf"({_ID})(?:@([1-9][0-9]{{3,5}}))?\.([a-z0-9]{{2,8}})")
 
 
@@ -43,6 +49,22 @@ def format_name(rendition: Rendition) -> str:
 def path_of(rendition: Rendition) -> str:
     """Return the path of a rendition in the mount."""
     return f"/{RECORDINGS}/{format_name(rendition)}"
+
+
+def channel_prefix(recording: Recording) -> str:
+    """Return how a link's name begins that tells the channel; nothing where the service does not tell it."""
+    channel = recording.channel or ""
+    return f"{channel}_" if _CHANNEL.fullmatch(channel) else ""
+
+
+def link_to(rendition: Rendition, depth: int) -> str:
+    """Return the relative target of a link to a rendition's file.
+
+    Args:
+        rendition: where to.
+        depth: how many directories below the root the link lies.
+    """
+    return "../" * depth + f"{RECORDINGS}/{format_name(rendition)}"
 
 
 def is_recording_id(text: str) -> bool:

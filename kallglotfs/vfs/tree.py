@@ -1,214 +1,87 @@
-"""The tree of the mount: which paths there are and what they look like.
+"""The tree of the mount: which branch answers for a path.
 
 /
-└── recordings/
-    ├── rec_01HABC987654321.mp3
-    └── …
+├── recordings/     every recording by its id
+├── sessions/       calls: recordings, transcripts, subtitles
+├── by-date/        recordings by the time they were made
+├── .kallglotfs/    what the mount knows of itself; not listed
+└── .nomedia, …     empty files that keep indexers out
 """
 
 from __future__ import annotations
 
-import itertools
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from kallglotfs.errors import NotADirectory, NotFound
-from kallglotfs.model import (
-    DEFAULT_FORMAT,
-    FORMATS,
-    ORIGINAL_RATE,
-    Attrs,
-    Delivery,
-    Recording,
-    Rendition,
-    RenditionFacts,
-    Status,
-)
-from kallglotfs.vfs.naming import RECORDINGS, format_name, inode_of, parse_name
+from kallglotfs.model import Attrs, Entry, Kind
+from kallglotfs.vfs.branch import no_text
+from kallglotfs.vfs.insight import INSIGHT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
 
-    from kallglotfs.model import Validator
     from kallglotfs.patience import Patience
+    from kallglotfs.vfs.branch import Branch
+    from kallglotfs.vfs.made import Begin
 
-#: In `formats`: the format a recording was made in.
-NATIVE = "native"
 ROOT = "/"
-
-
-class Knowledge(Protocol):
-    """What the tree needs of the catalog."""
-
-    def recording(self, rendition: Rendition, patience: Patience) -> Recording:
-        """Return the recording behind a name."""
-
-    def known(self, recording_id: str) -> Recording | None:
-        """Return what is known without asking."""
-
-    def listed(self, start: str = "") -> Iterator[Recording]:
-        """Stream the recordings to list, from an id on."""
-
-    def facts(self, rendition: Rendition) -> RenditionFacts | None:
-        """Return what the storage confirmed."""
-
-    def confirm(self, rendition: Rendition, facts: RenditionFacts) -> None:
-        """Keep what the storage said."""
-
-    def missing(self, rendition: Rendition, reason: str) -> None:
-        """Remember that the storage has not got it."""
-
-
-class Contact(Protocol):
-    """Who knows what the storage has: the block cache."""
-
-    def contact(self, rendition: Rendition, patience: Patience) -> RenditionFacts:
-        """Ask the storage for version and size."""
+#: Empty files by which Android, tracker and Spotlight leave a folder alone.
+MARKERS = (".metadata_never_index", ".nomedia", ".trackerignore")
 
 
 class Tree:
-    """Maps paths to directories and renditions.
+    """Maps paths to branches.
 
     Args:
-        catalog: what is known.
-        contact: asked for a size that nobody knows yet.
-        formats: the formats a listing shows: `native` or names.
-        rate: the sample rate in Hz a listing shows, 0 for the original.
-        mounted: the directories' time, epoch seconds.
+        branches: by name.
+        mounted: the root's time, epoch seconds.
     """
 
-    def __init__(
-        self, catalog: Knowledge, contact: Contact, formats: Sequence[str], rate: int, mounted: float
-    ) -> None:
-        self._catalog = catalog
-        self._contact = contact
-        self._formats = tuple(formats)
-        self._rate = rate
+    def __init__(self, branches: Mapping[str, Branch], mounted: float) -> None:
+        self._branches = dict(branches)
         self._mounted = mounted
 
     def attributes(self, path: str, patience: Patience) -> Attrs:
-        """Return what `stat` shows.
-
-        Raises:
-            NotFound: no such path.
-            NotADirectory: the path goes through a file.
-            KallglotError: as the service says.
-        """
-        if path in (ROOT, f"/{RECORDINGS}"):
-            return Attrs(inode_of(path), self._mounted)
-        rendition = self.rendition(path)
-        recording = self.recording(rendition, patience)
-        if recording.status is Status.PROCESSING:
-            return Attrs(inode_of(path), _created(recording) or self._mounted, 0, rendition)
-        facts = self._catalog.facts(rendition)
-        size = _native_size(recording, rendition)
-        created = _created(recording)
-        if facts is None and (size is None or created is None):
-            facts = self.confirmed(rendition, patience)
-        if facts is not None:
-            return Attrs(inode_of(path), created or facts.modified, facts.validator.size, rendition)
-        assert size is not None and created is not None  # noqa: PT018
-        return Attrs(inode_of(path), created, size, rendition)
-
-    def names(self, path: str, patience: Patience) -> Iterator[str]:
-        """Return the names in a directory, as a stream.
-
-        Raises:
-            NotFound, NotADirectory: the path is no directory.
-        """
+        """Return what `stat` shows; raises as `Branch.attributes`."""
         if path == ROOT:
-            return iter((RECORDINGS,))
-        if path == f"/{RECORDINGS}":
-            return self._recordings()
-        self.attributes(path, patience)
-        raise NotADirectory("not a directory")
+            return Attrs(self._mounted)
+        top, parts = _split(path)
+        if top in MARKERS:
+            if parts:
+                raise NotADirectory("not a directory")
+            return Attrs(self._mounted, text=True)
+        return self._branch(top).attributes(parts, patience)
 
-    def rendition(self, path: str) -> Rendition:
-        """Return what a file's path stands for, without asking anybody.
-
-        Raises:
-            NotFound: the path is outside the grammar.
-            NotADirectory: the path goes through a file.
-        """
-        top, _, rest = path.lstrip("/").partition("/")
-        name, _, below = rest.partition("/")
-        rendition = parse_name(name) if top == RECORDINGS else None
-        if rendition is None:
-            raise NotFound("no such name")
-        if below:
+    def entries(self, path: str, patience: Patience) -> Iterator[Entry]:
+        """Return the names in a directory, as a stream; raises as `Branch.entries`."""
+        if path == ROOT:
+            return self._root()
+        top, parts = _split(path)
+        if top in MARKERS:
             raise NotADirectory("not a directory")
-        return rendition
+        return self._branch(top).entries(parts, patience)
 
-    def recording(self, rendition: Rendition, patience: Patience) -> Recording:
-        """Return the recording of a rendition that exists.
+    def text(self, path: str, patience: Patience) -> bytes | Begin:
+        """Return the content of a file that is made; raises as `Branch.text`."""
+        if path == ROOT:
+            raise no_text()
+        top, parts = _split(path)
+        return b"" if top in MARKERS else self._branch(top).text(parts, patience)
 
-        Raises:
-            NotFound: no such recording, or it does not come in this format.
-        """
-        if rendition.format not in FORMATS:
-            known = self._catalog.known(rendition.recording_id)
-            if known is None or rendition != known.native():
-                raise NotFound("no such format")
-        recording = self._catalog.recording(rendition, patience)
-        if not _comes_as(recording, rendition):
-            raise NotFound("this service converts nothing")
-        return recording
+    def _root(self) -> Iterator[Entry]:
+        for name in MARKERS:
+            yield Entry(name, Kind.TEXT)
+        for name in self._branches:
+            if name != INSIGHT:
+                yield Entry(name, Kind.DIRECTORY)
 
-    def pinned(self, rendition: Rendition) -> Validator | None:
-        """Return the version the storage confirmed, None when it was never asked."""
-        facts = self._catalog.facts(rendition)
-        return None if facts is None else facts.validator
-
-    def confirmed(self, rendition: Rendition, patience: Patience) -> RenditionFacts:
-        """Ask the storage what it has, and remember it.
-
-        Raises:
-            KallglotError: as the service says.
-        """
+    def _branch(self, name: str) -> Branch:
         try:
-            facts = self._contact.contact(rendition, patience)
-        except NotFound as error:
-            self._catalog.missing(rendition, str(error))
-            raise
-        self._catalog.confirm(rendition, facts)
-        return facts
-
-    def following(self, rendition: Rendition, count: int) -> list[Rendition]:
-        """Return up to `count` renditions that the listing shows behind one, in its order."""
-        renditions = self._renditions(rendition.recording_id)
-        behind = itertools.dropwhile(lambda each: _place(each) <= _place(rendition), renditions)
-        return list(itertools.islice(behind, count))
-
-    def _recordings(self) -> Iterator[str]:
-        return map(format_name, self._renditions())
-
-    def _renditions(self, start: str = "") -> Iterator[Rendition]:
-        """Stream what the listing shows, from an id on, in the order in which programs sort names."""
-        for recording in self._catalog.listed(start):
-            native = recording.native()
-            shown = {native.format if name == NATIVE else name for name in self._formats}
-            for name in sorted(shown):
-                rendition = Rendition(recording.id, name, self._rate)
-                # What cannot be opened by its name is not listed, whoever wrote it into the catalog.
-                if _comes_as(recording, rendition) and parse_name(format_name(rendition)) == rendition:
-                    yield rendition
+            return self._branches[name]
+        except KeyError:
+            raise NotFound("no such name") from None
 
 
-def _place(rendition: Rendition) -> tuple[str, str]:
-    return (rendition.recording_id, rendition.format)
-
-
-def _comes_as(recording: Recording, rendition: Rendition) -> bool:
-    """Tell whether the service can give this rendition: generation 2 converts nothing."""
-    if recording.delivery is Delivery.STREAMED:
-        return rendition.format == DEFAULT_FORMAT and rendition.rate == ORIGINAL_RATE
-    return rendition.format in FORMATS or rendition == recording.native()
-
-
-def _native_size(recording: Recording, rendition: Rendition) -> int | None:
-    """Return the size the service states, which is that of the format the recording was made in."""
-    same = rendition.format == recording.format and rendition.rate == ORIGINAL_RATE
-    return recording.size if same else None
-
-
-def _created(recording: Recording) -> float | None:
-    return None if recording.created_at is None else recording.created_at.timestamp()
+def _split(path: str) -> tuple[str, tuple[str, ...]]:
+    top, *parts = path.strip("/").split("/")
+    return top, tuple(parts)

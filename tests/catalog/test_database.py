@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kallglotfs.catalog.database import VERSION
 from kallglotfs.catalog.store import CatalogStore
 from kallglotfs.clock import Clock
 from kallglotfs.errors import ConfigError, SystemFault
@@ -82,7 +83,23 @@ def test_the_journal_is_a_wal(path: Path) -> None:
     filled(path)
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert other.execute("PRAGMA user_version").fetchone() == (1,)
+        assert other.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+
+def test_a_file_of_the_first_version_is_brought_up_to_date(path: Path) -> None:
+    """What was known stays known."""
+    filled(path, 3)
+    with closing(sqlite3.connect(path)) as other:
+        for table in ("sessions", "documents", "events", "sources", "forgotten"):
+            other.execute(f"DROP TABLE {table}")
+        for index in ("recordings_session", "recordings_made"):
+            other.execute(f"DROP INDEX {index}")
+        other.execute("PRAGMA user_version = 1")
+    with opened(path) as store:
+        assert [recording.id for recording in store.listed(NOW)] == ["rec_00000", "rec_00001", "rec_00002"]
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("PRAGMA user_version").fetchone() == (VERSION,)
+        assert other.execute("SELECT count(*) FROM sessions").fetchone() == (0,)
 
 
 def test_a_linked_directory_is_refused(tmp_path: Path) -> None:
@@ -128,7 +145,7 @@ def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
     """A catalog of a newer version is neither used nor moved."""
     filled(path)
     with closing(sqlite3.connect(path)) as other:
-        other.execute("PRAGMA user_version = 2")
+        other.execute("PRAGMA user_version = 3")
     assert refusal(path) == f"{path}: written by a newer kallglotfs; use that, or another state_dir"
     assert [file.name for file in path.parent.iterdir()] == ["default.sqlite"]
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from kallglotfs.config import profiles
+from kallglotfs.config.addresses import Address
 from kallglotfs.config.settings import FLAGS, Settings, load
 from kallglotfs.config.units import MIB
 from kallglotfs.errors import ConfigError
@@ -129,6 +130,12 @@ def test_settings_do_not_change() -> None:
         ("allow_other", "off", False),
         ("allow_other", "0", False),
         ("log_level", "DEBUG", "debug"),
+        ("webhook_listen", "127.0.0.1:8787", Address("127.0.0.1", 8787)),
+        ("webhook_listen", " localhost:1 ", Address("localhost", 1)),
+        ("webhook_listen", "[::1]:65535", Address("::1", 65535)),
+        ("webhook_listen", "[0:0::1]:80", Address("::1", 80)),
+        ("webhook_listen", "unix:/run/hooks.sock", Address(path="/run/hooks.sock")),
+        ("webhook_listen", "off", None),
     ],
 )
 def test_a_value_reads(name: str, text: str, value: object, environ: dict[str, str]) -> None:
@@ -158,6 +165,21 @@ def test_a_value_reads(name: str, text: str, value: object, environ: dict[str, s
         ("sample_rate", "11025", "is not a sample rate (0, 8000, 16000, 22050, 44100, 48000)"),
         ("allow_other", "perhaps", "allow_other: 'perhaps' is neither true nor false"),
         ("log_level", "loud", "log_level: 'loud' is not one of debug, info, warning, error"),
+        (
+            "webhook_listen",
+            "8787",
+            "webhook_listen: '8787' is not an address to listen on (examples: 127.0.0.1",
+        ),
+        ("webhook_listen", ":8787", "is not an address"),
+        ("webhook_listen", "localhost", "is not an address"),
+        ("webhook_listen", "localhost:0", "is not an address"),
+        ("webhook_listen", "localhost:65536", "is not an address"),
+        ("webhook_listen", "::1:8787", "is not an address"),
+        ("webhook_listen", "[::x]:8787", "is not an address"),
+        ("webhook_listen", "*:8787", "is not an address"),
+        ("webhook_listen", "http://localhost:8787", "is not an address"),
+        ("webhook_listen", "unix:hooks.sock", "is not an address"),
+        ("webhook_listen", f"unix:/{'x' * 107}", "is not an address"),
         ("cache_dir", "", "cache_dir: '' is not a path"),
         ("cache_dir", "a\0b", "cache_dir: 'a\\x00b' is not a path"),
         ("cache_dir", "~nobody-here/x", "leads nowhere"),
@@ -273,4 +295,12 @@ def test_paths_are_absolute_and_the_tilde_is_expanded(
 
 def test_the_flags_are_the_settings_of_truth() -> None:
     """A bare option can only turn on what is true or false."""
-    assert {"allow_other"} == FLAGS
+    assert {"allow_other", "backfill"} == FLAGS
+
+
+def test_an_address_reads_as_it_is_written() -> None:
+    """What a log names can be written into the settings."""
+    for text in ("127.0.0.1:8787", "[::1]:8787", "localhost:1", "unix:/run/hooks.sock"):
+        address = Settings.model_validate({"webhook_listen": text}).webhook_listen
+        assert str(address) == text
+        assert Settings.model_validate({"webhook_listen": address}).webhook_listen == address

@@ -90,7 +90,7 @@ def test_it_goes_to_the_background_and_returns_when_the_mount_answers(place: Pla
     """And ends when it is unmounted."""
     result = place.mount()
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
-    assert os.listdir(place.path) == ["recordings"]
+    assert "recordings" in os.listdir(place.path)
     (daemon,) = place.daemons()
     assert os.getsid(daemon) != os.getsid(0)
     assert os.readlink(f"/proc/{daemon}/cwd") == "/"
@@ -208,7 +208,7 @@ def test_closed_standard_streams_do_not_matter(closed: str, place: Place) -> Non
     """As cron and init scripts start programs."""
     options = place.options
     assert place.run("sh", "-c", f"{HELPER} {place.path} -o {options} {closed}").returncode == 0
-    assert os.listdir(place.path) == ["recordings"]
+    assert "recordings" in os.listdir(place.path)
     (daemon,) = place.daemons()
     assert {os.readlink(f"/proc/{daemon}/fd/{number}") for number in (0, 1, 2)} == {"/dev/null"}
 
@@ -313,7 +313,7 @@ def test_a_dead_mount_is_told_and_cleared(place: Place) -> None:
     finally:
         os.close(holder)
     assert place.mount().returncode == 0
-    assert os.listdir(place.path) == ["recordings"]
+    assert "recordings" in os.listdir(place.path)
 
 
 def test_umount_of_what_is_not_ours_is_refused(place: Place) -> None:
@@ -390,7 +390,7 @@ def test_another_user_cannot_look_in_without_allow_other(place: Place) -> None:
     assert place.run(*look).returncode != 0
     assert place.run(COMMAND, "umount", place.path).returncode == 0
     assert place.mount(options="allow_other").returncode == 0
-    assert place.run(*look).stdout.split() == ["recordings"]
+    assert "recordings" in place.run(*look).stdout.split()
 
 
 def test_an_ordinary_user_can_mount(place: Place) -> None:
@@ -415,7 +415,7 @@ def test_an_ordinary_user_can_mount(place: Place) -> None:
         result = place.run(*user, python, "-m", "kallglotfs.cli.mount_helper", place.path, "-o", options)
         assert (result.returncode, result.stderr) == (0, "")
         listed = place.run(*user, "ls", place.path)
-        assert listed.stdout.split() == ["recordings"]
+        assert "recordings" in listed.stdout.split()
         assert place.run(*user, python, "-m", "kallglotfs", "umount", place.path).returncode == 0
     finally:
         device.chmod(mode)

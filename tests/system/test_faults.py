@@ -113,7 +113,7 @@ def test_a_killed_reader_is_let_go_while_the_storage_stalls(
     with subprocess.Popen(["cat", folder.recordings / "rec_f.mp3"], stdout=subprocess.DEVNULL) as reader:
         assert wait_until(lambda: service.requests.count("storage") > 0)
         began = time.monotonic()
-        assert os.listdir(folder.path) == ["recordings"]
+        assert "recordings" in os.listdir(folder.path)
         reader.send_signal(number)
         reader.wait(timeout=5)
         assert time.monotonic() - began < 2

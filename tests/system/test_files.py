@@ -287,7 +287,7 @@ def test_a_listing_shows_the_formats_that_are_asked_for(
     folder = mount(formats=formats)
     (folder.recordings / "rec_a.wav").stat()
     assert set(os.listdir(folder.recordings)) == expected
-    assert os.listdir(folder.path) == ["recordings"]
+    assert "recordings" in os.listdir(folder.path)
 
 
 def test_processing_failed_and_expired_recordings(

@@ -65,3 +65,14 @@ def test_the_last_to_close_is_told() -> None:
     assert handles.count() == 0
     with pytest.raises(BadHandle):
         handles.get(one.number)
+
+
+def test_the_size_by_which_the_kernel_knows_a_path_is_remembered() -> None:
+    """What it was never told, or is forgotten, is taken to be right."""
+    handles = Handles()
+    assert handles.is_shown("/a", 5)
+    handles.show("/a", 0)
+    assert not handles.is_shown("/a", 5)
+    assert handles.is_shown("/b", 5)
+    handles.show("/a", 5)
+    assert handles.is_shown("/a", 5)

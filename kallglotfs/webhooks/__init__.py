@@ -1,0 +1,1 @@
+"""What the service tells by itself: signed deliveries, received over HTTP."""
