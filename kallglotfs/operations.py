@@ -276,6 +276,7 @@ class Operations:
         number = errno_of(error)
         level, tail = logging.DEBUG, ""
         if not isinstance(error, QUIET):
+            self._filesystem.failed(path, error)
             untold = self._repeats.since_told((number, _PARTICULARS.sub("", str(error))))
             level = logging.DEBUG if untold is None else logging.WARNING
             tail = f" ({untold} more like it since this was last told)" if untold else ""

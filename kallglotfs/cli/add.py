@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from kallglotfs import logs
+from kallglotfs.assembly.remote import build_remote
+from kallglotfs.assembly.stores import open_store
 from kallglotfs.catalog.adding import Adder, Outcome, Result
 from kallglotfs.catalog.id_lists import Entry, read_ids
 from kallglotfs.cli.mounting import profile_of
@@ -24,7 +26,7 @@ from kallglotfs.config.credentials import Credentials
 from kallglotfs.config.settings import load
 from kallglotfs.errors import ConfigError, KallglotError
 from kallglotfs.hardening import harden
-from kallglotfs.mount import build_remote, open_store
+from kallglotfs.tally import Tally
 from kallglotfs.vfs.naming import is_recording_id, is_session_id
 
 if TYPE_CHECKING:
@@ -122,7 +124,7 @@ def _adder(
 ) -> tuple[Adder, Callable[[], int]]:
     """Return who adds, and who tells how many items of the service's lists were none."""
     patient = settings.model_copy(update={"throttle_timeout": PATIENCE})
-    remote = build_remote(patient, credentials.read, store, clock)
+    remote = build_remote(patient, credentials.read, store, clock, Tally())
     adder = Adder(store, remote.service, is_recording_id, is_session_id, clock, settings.timeout)
     return adder, lambda: remote.api.oddities.counts().get(ITEMS, 0)
 

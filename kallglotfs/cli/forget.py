@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kallglotfs import logs
+from kallglotfs.assembly.stores import open_cache, open_store
 from kallglotfs.catalog.forgetting import Forgetter
 from kallglotfs.catalog.session_store import SessionStore
 from kallglotfs.cli.mounting import profile_of
@@ -19,7 +20,6 @@ from kallglotfs.clock import Clock
 from kallglotfs.config.credentials import Credentials
 from kallglotfs.config.settings import load
 from kallglotfs.errors import ConfigError, KallglotError
-from kallglotfs.mount import open_cache, open_store
 from kallglotfs.vfs.naming import is_recording_id, is_session_id
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kallglotfs import libfuse, logs
+from kallglotfs.assembly.remote import check_key
 from kallglotfs.background import Failed, in_background, leave
 from kallglotfs.claim import Claim
 from kallglotfs.cli.report import FAILED, complain, exit_code
@@ -19,7 +20,7 @@ from kallglotfs.config.names import DEFAULT_ALIAS, DEFAULT_PROFILE
 from kallglotfs.config.settings import load
 from kallglotfs.errors import ConfigError, KallglotError, MountError
 from kallglotfs.hardening import harden, raise_descriptors
-from kallglotfs.mount import Mount, check_key
+from kallglotfs.mount import Mount
 from kallglotfs.mountpoint import check_mount_point, probe, resolved
 from kallglotfs.unmounting import clear_dead, unmount
 from kallglotfs.webhooks.secrets import WebhookSecrets

@@ -123,6 +123,17 @@ class BlockFiles:
         self._directory.unlink(_path(name))
         self._directory.rmdir(_folder(name))
 
+    def size(self, folder: bytes) -> int:
+        """Return the bytes that a folder's blocks take on the disk.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        with contextlib.suppress(FileNotFoundError), opened(_folder(folder), self._directory.root) as inside:
+            names = [name for name in os.listdir(inside) if is_hex(name, FILE)]  # noqa: PTH208 - a descriptor
+            return sum(taken(os.stat(name, dir_fd=inside, follow_symlinks=False)) for name in names)
+        return 0
+
     def clear(self, folder: bytes, forget: Callable[[bytes], None]) -> None:
         """Remove a folder and all that is in it.
 

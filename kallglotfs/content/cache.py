@@ -33,6 +33,7 @@ from kallglotfs.errors import (
 )
 from kallglotfs.model import RenditionFacts
 from kallglotfs.patience import Stalled
+from kallglotfs.tally import Tally
 from kallglotfs.urgency import Urgency
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class BlockCache:
         clock: what tells the time.
         timeout: seconds a fetch may go without finishing a block.
         disk: the tier that outlives the mount, None for none.
+        tally: counts blocks that were at hand, and those that were not.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class BlockCache:
         clock: Clock,
         timeout: float,
         disk: Disk | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self.condition = threading.Condition()
         self._blocks = MemoryTier(capacity, self.condition)
@@ -106,6 +109,7 @@ class BlockCache:
         self._extents: dict[Rendition, list[Extent]] = {}
         self._source = source
         self._disk = disk
+        self._tally = tally or Tally()
         self._demand = demand
         self._ahead = ahead
         self._clock = clock
@@ -199,6 +203,7 @@ class BlockCache:
 
     def _ask(self, rendition: Rendition, validator: Validator, index: int, run: int) -> Block | Ticket:
         block = self._blocks.get((rendition, validator, index))
+        self._tally.add("memory_misses" if block is None else "memory_hits")
         if block is not None:
             return block
         extent = self._covering(rendition, validator, index)
@@ -308,6 +313,16 @@ class BlockCache:
         """Ask anew at the next contact: the storage has another version."""
         with self.condition:
             self._found.pop(rendition, None)
+
+    def cached(self, recording_id: str) -> int:
+        """Return the bytes of a recording that are in memory."""
+        with self.condition:
+            return self._blocks.bytes_of(recording_id)
+
+    def state(self) -> dict[str, int]:
+        """Return how many blocks are kept and how many extents are under way."""
+        with self.condition:
+            return {"blocks": len(self._blocks), "extents": sum(map(len, self._extents.values()))}
 
     def forget(self, recording_id: str) -> bool:
         """Destroy every block of a recording, in memory and on disk: it is no more.

@@ -180,6 +180,13 @@ class DiskTier:
             return False
         return True
 
+    def cached(self, recording_id: str) -> int:
+        """Return the bytes that the blocks of a recording take on the disk."""
+        try:
+            return self._files.size(self._sealer.folder(recording_id))
+        except OSError:
+            return 0
+
     def counts(self) -> DiskCounts:
         """Return what happened so far."""
         with self._counting:

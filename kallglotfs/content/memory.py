@@ -68,6 +68,10 @@ class MemoryTier:
         if key in self._blocks:
             self._passed[key] = None
 
+    def bytes_of(self, recording_id: str) -> int:
+        """Return the bytes of a recording."""
+        return sum(len(block) for key, block in self._blocks.items() if key[0].recording_id == recording_id)
+
     def forget(self, recording_id: str) -> None:
         """Drop all blocks of a recording."""
         for key in [key for key in self._blocks if key[0].recording_id == recording_id]:

@@ -7,6 +7,7 @@ are returned for the caller to read; what means the same for all requests (401, 
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
     from kallglotfs.remote.budget import Budget
     from kallglotfs.remote.keys import ApiKey
     from kallglotfs.remote.transport import Transport
+    from kallglotfs.tally import Tally
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+#: The recording or session that a path is about.
+_SUBJECT = re.compile(r"/(?:recordings|sessions)/([^/]+)")
 UNAUTHORIZED = 401
 TOO_MANY = 429
 SERVER_ERROR = 500
@@ -42,16 +46,18 @@ class ApiSession:
         key: the key and its renewal.
         budget: the gate before each request.
         clock: what tells the time.
+        tally: counts requests, and on whose account.
     """
 
     def __init__(
-        self, base_url: str, transport: Transport, key: ApiKey, budget: Budget, clock: Clock
+        self, base_url: str, transport: Transport, key: ApiKey, budget: Budget, clock: Clock, tally: Tally
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._transport = transport
         self._key = key
         self._budget = budget
         self._clock = clock
+        self._tally = tally
 
     def url(self, path: str) -> Secret:
         """Return the URL of `path` below the base."""
@@ -120,7 +126,9 @@ class ApiSession:
             # Before the queue, so that a refused key is told at once, and behind it: it may have changed.
             self._key.check()
             response, key = self._send(url, headers, deadline)
-            log.debug("API GET %s: %d", urlsplit(url.reveal()).path, response.status_code)
+            path = urlsplit(url.reveal()).path
+            log.debug("API GET %s: %d", path, response.status_code)
+            self._tally.add(f"api_responses_{response.status_code // 100}xx")
             if response.status_code == UNAUTHORIZED:
                 response.close()
                 self._key.refused(key)
@@ -148,6 +156,10 @@ class ApiSession:
         try:
             key = self._key.current()
             headers["Authorization"] = f"Bearer {key.reveal()}"
+            self._tally.add("api_requests")
+            subject = _SUBJECT.search(urlsplit(url.reveal()).path)
+            if subject is not None:
+                self._tally.spend(subject[1])
             response = self._transport.get(url, headers, deadline)
         except BaseException:
             self._budget.lost(given)

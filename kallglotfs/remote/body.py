@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from kallglotfs.clock import Deadline
     from kallglotfs.model import Validator
+    from kallglotfs.tally import Tally
 
 
 class Body:
@@ -27,6 +28,7 @@ class Body:
         modified: the storage's Last-Modified, epoch seconds, None when not sent.
         ranged: whether the sender honours ranges.
         metered: whether asking again costs an API request.
+        tally: counts the bytes.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Body:
         *,
         ranged: bool,
         metered: bool,
+        tally: Tally,
     ) -> None:
         self.start = start
         self.stop = stop
@@ -47,6 +50,7 @@ class Body:
         self.ranged = ranged
         self.metered = metered
         self._response = response
+        self._tally = tally
         self._left = stop - start
         self._plain = is_plain(response)
         self._declared = self._plain and response.headers.get("Content-Length") == str(self._left)
@@ -72,6 +76,7 @@ class Body:
         if not count:
             raise ServiceFault(f"the answer ended {self._left} bytes early")
         self._left -= count
+        self._tally.add("fetched_bytes", count)
         if not self._left and self._declared:
             give_back(self._response)
         return count

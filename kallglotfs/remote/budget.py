@@ -118,6 +118,11 @@ class Budget:
             self._pace.lost(given)
             self._condition.notify_all()
 
+    def state(self) -> dict[str, float | None]:
+        """Return what is known of the budget: limit, what is left, seconds to the reset, how many wait."""
+        with self._condition:
+            return {**self._pace.state(self._clock.now()), "waiting": len(self._waiting)}
+
     def can_spare(self) -> bool:
         """Tell whether a request may be spent on what nobody has asked for yet."""
         with self._condition:

@@ -64,6 +64,18 @@ class LeaseBroker:
             kept = self._refused.get(rendition)
         return kept or self._renew(rendition, deadline)
 
+    def seconds_left(self, rendition: Rendition) -> float | None:
+        """Return for how long the lease at hand will be used, None where there is none or no end."""
+        kept = self._kept(rendition)
+        if kept is None or kept.ends == float("inf"):
+            return None
+        return round(kept.ends - self._clock.now(), 1)
+
+    def count(self) -> int:
+        """Return how many leases are kept."""
+        with self._lock:
+            return len(self._leases)
+
     def is_metered(self, rendition: Rendition) -> bool:
         """Tell whether the lease at hand is one whose requests are API requests."""
         kept = self._kept(rendition)

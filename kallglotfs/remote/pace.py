@@ -57,6 +57,17 @@ class Pace:
             return 0.0 if supposed else max(TICK, self._window.left(now))
         return 0.0 if urgency is Urgency.INTERACTIVE else self._spread(urgency, now)
 
+    def state(self, now: float) -> dict[str, float | None]:
+        """Return what is known of the window."""
+        window = self._window
+        if window.limit is None:
+            return {"limit": None, "remaining": None, "resets_in": None}
+        return {
+            "limit": round(window.limit),
+            "remaining": max(0, round(window.remaining)),
+            "resets_in": round(max(0.0, window.left(now)), 1),
+        }
+
     def promised(self, now: float) -> float:
         """Return the seconds for which the service itself says that nobody may send anything."""
         used_up = self._window.left(now) if self._window.used_up else 0.0

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kallglotfs.remote.api_session import ApiSession
     from kallglotfs.remote.leases import LeaseBroker
     from kallglotfs.remote.transport import Transport
+    from kallglotfs.tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +44,17 @@ class Storage:
         transport: connections without credentials.
         api: for leases whose requests are API requests.
         clock: what tells the time.
+        tally: counts requests and bytes.
     """
 
-    def __init__(self, broker: LeaseBroker, transport: Transport, api: ApiSession, clock: Clock) -> None:
+    def __init__(
+        self, broker: LeaseBroker, transport: Transport, api: ApiSession, clock: Clock, tally: Tally
+    ) -> None:
         self._broker = broker
         self._transport = transport
         self._api = api
         self._clock = clock
+        self._tally = tally
 
     def open(
         self, rendition: Rendition, start: int, stop: int, expected: Validator | None, deadline: Deadline
@@ -94,7 +99,8 @@ class Storage:
             lease, renewed = fresh, True
         self._broker.accepted(rendition, lease)
         try:
-            return _checked(response, rendition, start, None if lease.metered else stop, expected, lease)
+            asked = None if lease.metered else stop
+            return _checked(response, rendition, start, asked, expected, lease, self._tally)
         except BaseException:
             response.close()
             raise
@@ -118,6 +124,7 @@ class Storage:
         return with_retries(lambda: self._attempt(lease.url, headers, deadline), self._clock, deadline)
 
     def _attempt(self, url: Secret, headers: dict[str, str], deadline: Deadline) -> requests.Response:
+        self._tally.add("storage_requests")
         response = follow(self._transport, url, headers, deadline)
         status = response.status_code
         if status >= 500 or status == 429:  # noqa: PLR2004 - server faults and throttling
@@ -141,6 +148,7 @@ def _checked(
     stop: int | None,
     expected: Validator | None,
     lease: Lease,
+    tally: Tally,
 ) -> Body:
     """Return the body if status, range, version and encoding are as asked, else raise."""
     name = rendition.recording_id
@@ -177,6 +185,7 @@ def _checked(
         parse_date(response.headers.get("Last-Modified")),
         ranged=response.status_code == 206,  # noqa: PLR2004 - Partial Content
         metered=lease.metered,
+        tally=tally,
     )
 
 

@@ -30,7 +30,7 @@ from kallglotfs.vfs.attributes import NAMES, attributes_of
 from kallglotfs.vfs.handles import Handles, Opened
 from kallglotfs.vfs.listings import Listings
 from kallglotfs.vfs.made import Made
-from kallglotfs.vfs.naming import path_of
+from kallglotfs.vfs.naming import path_of, subject_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from kallglotfs.clock import Clock
     from kallglotfs.model import Entry, Rendition, Validator
     from kallglotfs.patience import Patience
+    from kallglotfs.tally import Tally
     from kallglotfs.vfs.renditions import Renditions
     from kallglotfs.vfs.tree import Tree
     from kallglotfs.vfs.walk import Walk
@@ -102,6 +103,7 @@ class FileSystem:
         catalog: what is known.
         walk: told what is opened and read to its end.
         clock: what tells the time.
+        tally: counts what is read, and remembers what went wrong.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class FileSystem:
         catalog: Facts,
         walk: Walk,
         clock: Clock,
+        tally: Tally,
     ) -> None:
         self._tree = tree
         self._renditions = renditions
@@ -122,6 +125,8 @@ class FileSystem:
         self._walk = walk
         self._handles = Handles()
         self._listings = Listings()
+        self._clock = clock
+        self._tally = tally
         self._lock = threading.Lock()
         self._failed: TTLCache[str, KallglotError] = TTLCache(MOST_FAILED, ECHO, timer=clock.now)
 
@@ -240,7 +245,15 @@ class FileSystem:
         if offset + length >= content.validator.size and not content.finished:
             content.finished = True
             self._walk.finished(content.rendition)
+        self._tally.add("reads")
+        self._tally.add("served_bytes", sum(piece.stop - piece.start for piece in pieces))
         return pieces
+
+    def failed(self, path: str, error: KallglotError) -> None:
+        """Remember what went wrong with a path, for who wants to know why."""
+        subject = subject_of(path)
+        if subject is not None:
+            self._tally.fail(subject, str(error), self._clock.wall())
 
     def check(self, number: int) -> None:
         """Make sure that an open file still is one.
@@ -287,6 +300,10 @@ class FileSystem:
         if value is None:
             raise NoSuchAttribute(name)
         return value
+
+    def open_files(self) -> int:
+        """Return how many files are open."""
+        return self._handles.count()
 
     def usage(self) -> Usage:
         """Return what `df` shows."""

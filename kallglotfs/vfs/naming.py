@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 RECORDINGS = "recordings"
 
 _ID = r"rec_[A-Za-z0-9]{1,64}"
+_SUBJECT = re.compile(rf"({_ID}|sess_[A-Za-z0-9]{{1,64}})[^/]*$")
 _RECORDING_ID = re.compile(_ID)
 _SESSION_ID = re.compile(r"sess_[A-Za-z0-9]{1,64}")
 #: `agent`, `customer`, `mixed`, or what else the service may say that does no harm in a name.
@@ -65,6 +66,12 @@ def link_to(rendition: Rendition, depth: int) -> str:
         depth: how many directories below the root the link lies.
     """
     return "../" * depth + f"{RECORDINGS}/{format_name(rendition)}"
+
+
+def subject_of(path: str) -> str | None:
+    """Return the id of the recording or session that a path is about, None where there is none."""
+    match = _SUBJECT.search(path)
+    return match[1] if match else None
 
 
 def is_recording_id(text: str) -> bool:

@@ -19,6 +19,7 @@ from kallglotfs.remote.reach import Reach
 from kallglotfs.remote.service import KallglotService
 from kallglotfs.remote.storage import Storage
 from kallglotfs.remote.transport import Transport
+from kallglotfs.tally import Tally
 from scripted import Scripted, scripted
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Wired:
         self.api_server = api
         self.storage_server = storage
         self.clock = NoSleep()
+        self.tally = Tally()
         self.key = "sk_test_good"
         self.known: dict[str, Recording] = {}
         reach = Reach(f"{api.origin}/v1")
@@ -47,6 +49,7 @@ class Wired:
             ApiKey(lambda: Secret(self.key), self.clock),
             Budget(self.clock, 90),
             self.clock,
+            self.tally,
         )
         self.api = Api(self.session, self.clock)
 
@@ -55,7 +58,7 @@ class Wired:
 
         self.broker = LeaseBroker(acquire, self.clock)
         self.service = KallglotService(self.api, self.broker.offer, self.known.get)
-        self.storage = Storage(self.broker, self.transports[1], self.session, self.clock)
+        self.storage = Storage(self.broker, self.transports[1], self.session, self.clock, self.tally)
 
     def close(self) -> None:
         """Close what is kept open."""

@@ -1,0 +1,1 @@
+"""The parts of a mount, put together: the only place that knows all of them."""

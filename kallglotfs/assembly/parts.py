@@ -1,0 +1,261 @@
+"""Everything below the FUSE callbacks, built and wired; started and stopped together.
+
+Everything is built after the fork, so that no thread or connection is left behind in the parent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from kallglotfs import __version__
+from kallglotfs.assembly.remote import build_remote
+from kallglotfs.assembly.stores import open_cache, open_store
+from kallglotfs.catalog.adding import Adder
+from kallglotfs.catalog.back_fill import BackFill
+from kallglotfs.catalog.catalog import Catalog
+from kallglotfs.catalog.ids_file import IdsFile
+from kallglotfs.catalog.processing import Processing
+from kallglotfs.catalog.retention import Remains, Retention
+from kallglotfs.catalog.session_store import SessionStore
+from kallglotfs.catalog.sessions import Sessions
+from kallglotfs.catalog.source_store import SourceStore
+from kallglotfs.catalog.sources import Sources
+from kallglotfs.clock import Deadline
+from kallglotfs.content.arena import BLOCK
+from kallglotfs.content.cache import SMALL_FILE, BlockCache
+from kallglotfs.content.documents import Documents
+from kallglotfs.content.reader import Reader
+from kallglotfs.remote.schema import Reading
+from kallglotfs.status import Identity, Status
+from kallglotfs.tally import Tally
+from kallglotfs.urgency import Urgency
+from kallglotfs.vfs.by_date import BY_DATE, ByDate
+from kallglotfs.vfs.filesystem import FileSystem
+from kallglotfs.vfs.insight import INSIGHT, Insight
+from kallglotfs.vfs.naming import RECORDINGS, is_recording_id, is_session_id
+from kallglotfs.vfs.recordings import Recordings
+from kallglotfs.vfs.renditions import Renditions
+from kallglotfs.vfs.sessions import SESSIONS
+from kallglotfs.vfs.sessions import Sessions as SessionBranch
+from kallglotfs.vfs.tree import Tree
+from kallglotfs.vfs.walk import DEPTH, Walk
+from kallglotfs.webhooks.endpoint import Endpoint
+from kallglotfs.webhooks.secrets import WebhookSecrets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kallglotfs.catalog.sources import Source
+    from kallglotfs.clock import Clock
+    from kallglotfs.config.settings import Settings
+    from kallglotfs.model import Recording, Rendition, Secret
+
+log = logging.getLogger(__name__)
+
+#: Threads for fetches whose readers are gone.
+SPARE_THREADS = 32
+
+
+class Parts:
+    """The parts of one mount.
+
+    Args:
+        settings: all of them.
+        profile: the profile's name.
+        mount_point: absolute path.
+        read_key: reads the API key afresh.
+        drop_pages: has the kernel drop its pages of a path.
+        callbacks: how many callbacks there may be at one time.
+        clock: what tells the time.
+
+    Raises:
+        ConfigError: a directory cannot be used, or an address not be listened on.
+        CredentialError: there is no usable key.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        profile: str,
+        mount_point: str,
+        read_key: Callable[[], Secret],
+        drop_pages: Callable[[str], None],
+        callbacks: int,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._tally = Tally()
+        self._store = open_store(settings, profile, clock)
+        self._session_store = SessionStore(self._store.database)
+        self._remote = build_remote(settings, read_key, self._store, clock, self._tally)
+        self._disk = open_cache(settings, read_key, clock) if settings.disk_cache else None
+        # One thread for each callback, and some for those whose readers are gone. A bulk reader whose turn at
+        # the API is a minute off keeps nobody waiting.
+        self._demand = ThreadPoolExecutor(callbacks + SPARE_THREADS, thread_name_prefix="demand")
+        self._ahead = ThreadPoolExecutor(settings.streams, thread_name_prefix="ahead")
+        self._blocks = BlockCache(
+            settings.memory_cache,
+            self._remote.storage,
+            self._demand,
+            self._ahead,
+            clock,
+            settings.timeout,
+            self._disk,
+            self._tally,
+        )
+        documents = Documents(self._disk)
+        self._retention = self._build_retention(documents, drop_pages)
+        catalog = Catalog(
+            self._store,
+            self._remote.service,
+            self._demand,
+            clock,
+            settings.timeout,
+            self._retention.gone,
+            self._retention.doubt,
+        )
+        sessions = Sessions(
+            self._session_store,
+            self._store,
+            self._remote.service,
+            Reading(),
+            documents,
+            self._demand,
+            clock,
+            settings.timeout,
+            is_recording_id,
+        )
+        self._sources = self._build_sources(catalog, sessions)
+        self._webhooks = self._build_webhooks(catalog)
+        identity = Identity(
+            __version__,
+            profile,
+            mount_point,
+            urlsplit(settings.api_url).netloc,
+            os.getpid(),
+            round(clock.wall(), 3),
+        )
+        self.filesystem = self._build_filesystem(catalog, sessions, self._build_status(identity))
+
+    def start(self) -> None:
+        """Begin with what runs by itself."""
+        self._retention.start()
+        self._sources.start()
+        if self._webhooks is not None:
+            self._webhooks.start()
+
+    def stop(self) -> None:
+        """End everything, without waiting for what still sits in a network call."""
+        log.info("passed over in the service's answers: %s", self._remote.api.oddities)
+        if self._webhooks is not None:
+            self._webhooks.stop()
+        self._demand.shutdown(wait=False, cancel_futures=True)
+        self._ahead.shutdown(wait=False, cancel_futures=True)
+        self._retention.stop()
+        self._sources.stop()
+        if self._disk is not None:
+            self._disk.close()
+        self._store.close()
+
+    def _build_retention(self, documents: Documents, drop_pages: Callable[[str], None]) -> Retention:
+        def let_go(subject: str) -> bool:
+            documents.destroy(subject)
+            return self._blocks.forget(subject)
+
+        def look_up(rendition: Rendition) -> Recording:
+            deadline = Deadline(self._clock, self._settings.timeout, Urgency.BACKGROUND)
+            return self._remote.service.look_up(rendition, deadline)
+
+        remains = Remains(
+            lambda recording_id: self.filesystem.end(recording_id),  # noqa: PLW0108 - there is none yet
+            lambda recording_id: self.filesystem.paths(recording_id),  # noqa: PLW0108
+            let_go,
+            drop_pages,
+        )
+        return Retention(self._store, remains, look_up, self._demand, self._clock)
+
+    def _build_sources(self, catalog: Catalog, sessions: Sessions) -> Sources:
+        settings, clock, service = self._settings, self._clock, self._remote.service
+
+        def deadline() -> Deadline:
+            return Deadline(clock, settings.timeout, Urgency.BACKGROUND)
+
+        sources: list[Source] = [Processing(self._store, service, deadline, clock, catalog.noted)]
+        if settings.ids_file is not None:
+            adder = Adder(self._store, service, is_recording_id, is_session_id, clock, settings.timeout)
+            sources.append(IdsFile(settings.ids_file, adder))
+        if settings.backfill:
+            sources.append(BackFill(service, self._session_store, sessions, deadline, is_session_id))
+        return Sources(sources, SourceStore(self._store.database), clock)
+
+    def _build_webhooks(self, catalog: Catalog) -> Endpoint | None:
+        settings = self._settings
+        if settings.webhook_listen is None:
+            return None
+        return Endpoint(
+            settings.webhook_listen,
+            WebhookSecrets(settings.webhook_secret_file).read,
+            self._store.database,
+            catalog.noted,
+            is_recording_id,
+            is_session_id,
+            self._clock,
+        )
+
+    def _build_filesystem(self, catalog: Catalog, sessions: Sessions, status: Status) -> FileSystem:
+        settings, clock = self._settings, self._clock
+        mounted = clock.wall()
+        renditions = Renditions(catalog, self._blocks, settings.formats, settings.sample_rate, mounted)
+        tree = Tree(
+            {
+                RECORDINGS: Recordings(renditions, mounted),
+                SESSIONS: SessionBranch(sessions, renditions, mounted),
+                BY_DATE: ByDate(catalog, renditions, mounted),
+                INSIGHT: Insight(status, self._store.everything, clock.wall),
+            },
+            mounted,
+        )
+        depth = max(1, min(DEPTH, settings.memory_cache // 4 // (SMALL_FILE * BLOCK)))
+        walk = Walk(renditions, catalog, self._blocks, self._remote.budget.can_spare, clock.now, depth)
+        reader = Reader(self._blocks, clock, settings.streams, settings.memory_cache // 2)
+        return FileSystem(tree, renditions, self._blocks, reader, catalog, walk, clock, self._tally)
+
+    def _build_status(self, identity: Identity) -> Status:
+        def cached(recording_id: str) -> dict[str, int]:
+            in_memory = {"memory": self._blocks.cached(recording_id)}
+            return in_memory if self._disk is None else in_memory | {"disk": self._disk.cached(recording_id)}
+
+        return Status(
+            identity,
+            self._tally,
+            self._store,
+            cached,
+            self._remote.broker.seconds_left,
+            {
+                "budget": self._remote.budget.state,
+                "leases": lambda: {"kept": self._remote.broker.count()},
+                "memory": self._blocks.state,
+                "disk": lambda: {} if self._disk is None else dataclasses.asdict(self._disk.counts()),
+                "open_files": lambda: {"count": self.filesystem.open_files()},
+                "known": lambda: {"recordings": self._store.count(self._clock.theirs())},
+                "sources": self._source_states,
+                "webhooks": self._webhook_state,
+                "passed_over": self._remote.api.oddities.counts,
+            },
+            self._clock,
+        )
+
+    def _source_states(self) -> dict[str, Any]:
+        return {name: dataclasses.asdict(state) for name, state in self._sources.states().items()}
+
+    def _webhook_state(self) -> dict[str, Any]:
+        if self._webhooks is None:
+            return {}
+        counts = dataclasses.asdict(self._webhooks.counts())
+        return {name: dict(value) if name == "refused" else value for name, value in counts.items()}
