@@ -171,10 +171,10 @@ class Operations:
         patience = self._patience(self._times.before(thread, Step.STALE))
         try:
             attrs = self._filesystem.attributes(path, patience)
-        except errors.NotFound:
-            # What a read is told becomes of this: a recording that is gone is ESTALE there.
+        except errors.NotFound as error:
+            # The kernel's own question before a read: what is gone under an open handle is ESTALE.
             if handle:
-                self._filesystem.check(handle)
+                raise errors.ContentChanged(str(error)) from None
             raise
         self._times.note(thread, Step.LOOK_UP, patience.spent)
         return self._stat(path, attrs)

@@ -21,6 +21,9 @@ class Raising:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
+    def failed(self, _path: str, _error: errors.KallglotError) -> None:
+        """Take note of what went wrong."""
+
     def __getattr__(self, name: str) -> Any:
         def call(*_args: object) -> None:
             raise self.error

@@ -131,14 +131,13 @@ class Retention:
         self._plan(self._clock.now(), recording_id, paths, 0)
 
     def doubt(self, rendition: Rendition) -> None:
-        """Destroy what is cached of a recording that lacks a format, and find out whether it is gone.
+        """Find out whether a recording is gone of which the storage has not got a format.
 
-        Costs one request a minute, on another thread: else a recording that was deleted while it was known
-        would be listed for ever.
+        It may be the format, a fault, or the recording: what is cached is destroyed only once the service
+        says that it is gone. Costs one request a minute, on another thread: else a recording that was deleted
+        while it was known would be listed for ever.
         """
         recording_id = rendition.recording_id
-        self._remains.destroy(recording_id)
-        self._plan(self._clock.now(), recording_id, self._remains.paths(recording_id), 0)
         with self._changed:
             if recording_id in self._verified or self._ended:
                 return
@@ -213,7 +212,7 @@ class Retention:
     def _wait(self) -> None:
         """Sleep until something is due, or ends."""
         ends = self._store.next_expiry(self._seen)
-        pause = INTERVAL if ends is None else ends - self._clock.wall()
+        pause = INTERVAL if ends is None else ends - self._clock.theirs()
         with self._changed:
             if self._due:
                 pause = min(pause, self._due[0][0] - self._clock.now())

@@ -255,15 +255,6 @@ class FileSystem:
         if subject is not None:
             self._tally.fail(subject, str(error), self._clock.wall())
 
-    def check(self, number: int) -> None:
-        """Make sure that an open file still is one.
-
-        Raises:
-            BadHandle: not open.
-            ContentChanged: its recording is no more.
-        """
-        self._handles.get(number)
-
     def end(self, recording_id: str) -> list[str]:
         """Turn a recording's open files stale: it is no more.
 

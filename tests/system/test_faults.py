@@ -175,6 +175,8 @@ def test_a_rotated_key_works_without_a_remount(
         assert failure(folder.recordings / "rec_h.mp3") == errno.EACCES
         assert service.requests.count("api") == spent
         key_file.write_text("sk_test_rotated\n")
+        # The file is looked at once a second at most.
+        assert wait_until(lambda: os.access(folder.recordings / "rec_g.mp3", os.R_OK), 3)
         assert (folder.recordings / "rec_g.mp3").read_bytes() == service.audio("rec_g", "mp3")
     finally:
         service.set_api_key(old)

@@ -195,7 +195,7 @@ def test_no_secret_is_to_be_found_anywhere_whatever_goes_wrong(world: Service, t
         assert set(ends) == set(names)
         # Each fault was one, but for those that the program rightly passes over.
         harmless = {"rec_setag"}
-        for word in ("cannot connect", "cannot be resolved", "TLS failed", "not a usable URL"):
+        for word in ("cannot connect", "cannot be resolved", "TLS", "not a usable URL"):
             assert word in folder.log
         wrong = {name for name, number in ends.items() if (number == 0) != (name in harmless)}
         assert wrong <= {"rec_user", "rec_latin"}, ends
@@ -203,7 +203,8 @@ def test_no_secret_is_to_be_found_anywhere_whatever_goes_wrong(world: Service, t
         assert attempt(folder.recordings / "rec_429.mp3") == errno.ETIMEDOUT
         # The key is rotated: refused with the old one, read again, and used.
         world.keys = {NEXT_KEY}
-        assert attempt(folder.recordings / "rec_rotated1.mp3") == errno.EACCES
+        # The 429s hold for everybody, and for longer than this mount waits.
+        assert wait_until(lambda: attempt(folder.recordings / "rec_rotated1.mp3") == errno.EACCES, 40)
         key_file.write_text(NEXT_KEY)
         assert wait_until(lambda: attempt(folder.recordings / "rec_rotated2.mp3") == 0, 40)
         proc = shown_by_kernel(folder)
