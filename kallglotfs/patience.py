@@ -65,10 +65,17 @@ class Patience:
         self._clock = clock
         self._timeout = timeout
         self._interrupted = interrupted
+        self._throttle_timeout = throttle_timeout
         self._ends = clock.now() + max(0.0, timeout - spent) + GRACE
         self._find_caller = caller
         self._caller: Caller | None = None
         self._may_be_held = throttle_timeout + GRACE
+
+    def anew(self) -> Patience:
+        """Return the patience of another call by the same program."""
+        return Patience(
+            self._clock, self._timeout, self._interrupted, self._find_caller, self._throttle_timeout
+        )
 
     def caller(self) -> Caller | None:
         """Return who waits, None where nobody can tell; asked on the call's own thread."""

@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks for new sessions.
 NEWS = 300.0
-#: Seconds to the next look where all requests are needed by who waits, and where a cursor was not taken.
-BUSY, SOON = 5.0, 1.0
+#: Seconds to the next look where a cursor was not taken.
+SOON = 1.0
 
 
 class Page(Protocol):
@@ -72,7 +72,6 @@ class BackFill:
         listing: who lists a session.
         deadline: makes the deadline of a request.
         is_session: tells the form of a session id.
-        spare: how many requests the rate limit leaves for what nobody waits for.
     """
 
     name = "backfill"
@@ -84,14 +83,12 @@ class BackFill:
         listing: Listing,
         deadline: Callable[[], Deadline],
         is_session: Callable[[str], bool],
-        spare: Callable[[], int] = lambda: 1,
     ) -> None:
         self._lookup = lookup
         self._store = store
         self._listing = listing
         self._deadline = deadline
         self._is_session = is_session
-        self._spare = spare
         #: When news were last asked for is not kept: a restart asks at once.
         self._asked = False
         #: Behind which session to look for one that was never listed.
@@ -103,8 +100,6 @@ class BackFill:
 
     def step(self, position: str) -> Step:
         """List one session, or else get one page."""
-        if self._spare() <= 0:
-            return Step(position, pause=BUSY)
         before, waiting = self._after, self._store.unlisted(self._after)
         while waiting is not None and waiting in self._tried:
             before, waiting = waiting, self._store.unlisted(waiting)

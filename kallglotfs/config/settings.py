@@ -69,9 +69,7 @@ class Settings(BaseSettings):
     sample_rate: fields.SampleRate = Field(
         default=0, description="Sample rate of the files that directories show; 0 is the original."
     )
-    timeout: fields.Seconds = Field(
-        default=20.0, description="How long one call may take, retries included."
-    )
+    timeout: fields.Seconds = Field(default=20.0, description="How long one call may take, retries included.")
     throttle_timeout: fields.Patience = Field(
         default=90.0, description="How long a call may wait for the API's rate limit."
     )

@@ -9,6 +9,7 @@ Users: `transport`.
 
 from __future__ import annotations
 
+import http.client
 import socket
 import sys
 import time
@@ -48,8 +49,79 @@ if TYPE_CHECKING:
             """Take note of a connection that is up, and proven where it is TLS."""
 
 
+class _Prompt(http.client.HTTPResponse):
+    """An answer whose headers come within the time of one wait, however they drip.
+
+    The library limits each wait for bytes, but not their number: a sender that gives a byte a second would
+    keep a thread for hours.
+    """
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._sock = sock
+
+    def begin(self) -> None:
+        """Receive status and headers."""
+        whole, timeout = self.fp, self._sock.gettimeout()
+        if timeout is not None:
+            self.fp = _Lines(whole, self._sock, time.monotonic() + timeout)  # type: ignore[assignment]
+        try:
+            super().begin()
+        finally:
+            # A refused or empty answer has closed itself.
+            if isinstance(self.fp, _Lines):
+                self.fp = whole
+                self._sock.settimeout(timeout)
+
+
+class _Lines:
+    """Reads lines of a socket's file until a moment.
+
+    Args:
+        file: buffered.
+        sock: below it.
+        ends: on `time.monotonic`.
+    """
+
+    def __init__(self, file: Any, sock: socket.socket, ends: float) -> None:
+        self._file = file
+        self._sock = sock
+        self._ends = ends
+
+    def readline(self, limit: int = -1) -> bytes:
+        """Return the next line, or what there is of it at the end or the limit.
+
+        Raises:
+            TimeoutError: the time is over.
+        """
+        line = bytearray()
+        while limit < 0 or len(line) < limit:
+            left = self._ends - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the headers take too long")
+            self._sock.settimeout(left)
+            there = self._file.peek(1)
+            if not there:
+                break
+            end = there.find(b"\n") + 1
+            most = end or len(there)
+            line += self._file.read(most if limit < 0 else min(most, limit - len(line)))
+            if line.endswith(b"\n"):
+                break
+        return bytes(line)
+
+    def flush(self) -> None:
+        """Do what the library wants done before closing: nothing."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
 class _Gated(HTTPConnection):
     """A connection whose address passes a gate."""
+
+    response_class = _Prompt
 
     gate: ClassVar[Gate]
     _reached: Address

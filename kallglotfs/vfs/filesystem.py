@@ -172,7 +172,10 @@ class FileSystem:
         """
         # Once now, so that what can go wrong goes wrong here.
         first = [self._tree.entries(path, patience)]
-        return self._listings.add(lambda: first.pop() if first else self._tree.entries(path, patience))
+        return self._listings.add(
+            # Who rewinds later has the time of a call of its own.
+            lambda: first.pop() if first else self._tree.entries(path, patience.anew())
+        )
 
     def entries(self, number: int, offset: int) -> Iterator[tuple[Entry, int]]:
         """Yield the entries of an open directory behind an offset, each with the offset behind itself.

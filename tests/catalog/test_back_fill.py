@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fakes import FakeClock
-from kallglotfs.catalog.back_fill import BUSY, NEWS, BackFill
+from kallglotfs.catalog.back_fill import NEWS, BackFill
 from kallglotfs.catalog.session_store import SessionStore
 from kallglotfs.catalog.store import CatalogStore
 from kallglotfs.clock import Deadline
@@ -82,13 +82,11 @@ class World:
         self.store = SessionStore(self.catalog.database)
         self.service = Service([f"sess_{number:03}" for number in range(count, 0, -1)], store=self.store)
         self.position = ""
-        self.spare = 100
         self.source = self.again()
 
     def again(self) -> BackFill:
         return BackFill(
             self.service, self.store, self.service, lambda: Deadline(self.clock, 1.0), is_session_id,
-            lambda: self.spare,
         )  # fmt: skip
 
     def step(self) -> Step:
@@ -230,13 +228,6 @@ def test_a_catalog_that_cannot_be_written_does_not_burn_the_budget(world: World)
     world.service.store = None
     world.run()
     assert len(world.service.listed) == 35
-
-
-def test_who_waits_goes_first(world: World) -> None:
-    """Without requests to spare nothing is asked."""
-    world.spare = 0
-    assert world.step().pause == BUSY
-    assert world.service.asked == []
 
 
 @pytest.mark.parametrize("position", ["x", "[]", "[1]", "{}", "[" * 5000, "null", '["a", "b", true]', "5"])
