@@ -45,7 +45,7 @@ class World:
         self.service = Service()
         self.clock = clock
         self.gone: list[str] = []
-        self.catalog = Catalog(store, self.service, executor, clock, 10.0, self.gone.append)
+        self.catalog = Catalog(store, self.service, executor, clock, 10.0, self.gone.append, lambda _: None)
 
     def ask(self, rendition: Rendition = MP3) -> Recording:
         """Ask for a recording as a callback does."""

@@ -254,7 +254,7 @@ def test_a_stack_of_dead_mounts_is_cleared(spot: Spot, tmp_path: Path) -> None:
     try:
         assert spot.run().returncode == 0
         assert len(mounts_at(str(spot.path))) == 1
-        assert os.listdir(spot.path) == ["recordings"]
+        assert "recordings" in os.listdir(spot.path)
         assert spot.log.count("cleared what a daemon that died") == 1
         assert "(mounts: 2)" in spot.log
     finally:
@@ -315,7 +315,7 @@ def test_racing_mounts_over_a_dead_one_take_none_that_lives(spot: Spot) -> None:
     racing = [spot.launch() for _ in range(3)]
     assert sorted(process.wait(30) for process in racing) == [0, 32, 32]
     assert len(mounts_at(str(spot.path))) == 1
-    assert os.listdir(spot.path) == ["recordings"]
+    assert "recordings" in os.listdir(spot.path)
 
 
 def wait_for(moment: str, spot: Spot) -> None:
@@ -344,7 +344,7 @@ def test_a_mount_interrupted_while_it_is_made_is_whole_or_not_there(
     waiting.send_signal(number)
     code = waiting.wait(10)
     if code == 0:
-        assert os.listdir(spot.path) == ["recordings"]
+        assert "recordings" in os.listdir(spot.path)
     else:
         assert wait_until(lambda: not spot.daemons())
         # Stopped after it had said that the mount is there, it is not taken away again.

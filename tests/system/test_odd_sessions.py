@@ -153,9 +153,9 @@ def test_a_transcript_of_many_turns_can_be_read(odd: Odd, folder: MountedFolder)
 def test_a_transcript_that_is_too_large_is_an_error_and_nothing_else_suffers(
     odd: Odd, folder: MountedFolder
 ) -> None:
-    """Ten megabytes: the recordings are listed without it."""
+    """Twenty megabytes: the recordings are listed without it."""
     odd.recordings = [{"id": "rec_a", "created_at": "2026-03-02T09:14:46Z", "size": 5}]
-    odd.transcript = {"status": "completed", "turns": [{"text": "x" * 10_000_000}]}
+    odd.transcript = {"status": "completed", "turns": [{"text": "x" * 20_000_000}]}
     session = folder.path / "sessions" / ID
     assert sorted(os.listdir(session)) == ["rec_a.mp3", "session.json"]
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):

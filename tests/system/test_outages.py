@@ -101,7 +101,7 @@ def test_what_is_cached_is_served_while_the_network_is_down_and_the_rest_errs_in
         assert files["rec_warm"].read_bytes() == expected["rec_warm"]
         drop_pages(files["rec_warm"])
     assert service.requests.count() == spent
-    assert os.listdir(folder.path) == ["recordings"]
+    assert "recordings" in os.listdir(folder.path)
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(failure, [files["rec_cold"]]))
         if "storage" in down:

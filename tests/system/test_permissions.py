@@ -313,7 +313,7 @@ def test_a_mount_point_may_have_any_name(name: str, service: DemoServer, tmp_pat
         for _ in range(2):
             result = subprocess.run(helper, check=False, **given)
             assert (result.returncode, result.stderr) == (0, "")
-            assert os.listdir(path) == ["recordings"]
+            assert "recordings" in os.listdir(path)
             if _ == 0:
                 daemon = daemon_of(path)
                 os.kill(daemon, signal.SIGKILL)
