@@ -418,6 +418,8 @@ def test_sigterm_ends_a_mount_in_whatever_it_is_used_for(service: DemoServer, sp
         service.add_recording(f"rec_t{index}", size=2_000_000)
     daemon = spot.mount(timeout="60s")
     first = (spot.recordings / "rec_t0.mp3").open("rb")
+    # Read first: a page fault holds Python's lock, which the service in this process needs to answer it.
+    assert len(first.read(262_144)) == 262_144
     mapped = mmap.mmap(first.fileno(), 0, prot=mmap.PROT_READ)
     assert mapped[:1000] == service.audio("rec_t0", "mp3")[:1000]
     files = [(spot.recordings / f"rec_t{index}.mp3").open("rb") for index in range(5)]
