@@ -47,7 +47,7 @@ class Days:
         self.clock = FakeClock()
         self.clock.epoch = datetime(2026, 4, 1, tzinfo=UTC).timestamp()
         self.store = CatalogStore(path / "catalog.sqlite", self.clock)
-        catalog = Catalog(self.store, Nobody(), Nobody(), self.clock, 1.0, lambda _: None)
+        catalog = Catalog(self.store, Nobody(), Nobody(), self.clock, 1.0, lambda _: None, lambda _: None)
         self.branch = ByDate(catalog, Renditions(catalog, Nobody(), formats, rate, 0.0), 5.0)
 
     def save(self, *recordings: Recording) -> None:
