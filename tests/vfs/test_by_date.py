@@ -176,6 +176,7 @@ def test_all_formats_at_another_rate_are_shown(tmp_path: Path) -> None:
         "091446Z_agent_41s_rec_1@8000.mp3",
         "091446Z_agent_41s_rec_1@8000.wav",
     ]
+    days.store.close()
 
 
 def test_a_day_of_thousands_is_whole(days: Days) -> None:
