@@ -34,8 +34,10 @@ class Bounds:
 
     Attributes:
         memory: bytes above the baseline afterwards.
-        threads: threads above it. libfuse and the pools start threads when many calls come at once and keep
-            them, so the last few may come after the warm-up.
+        threads: threads afterwards. libfuse and the pools start one when more calls come at once than ever
+            before and keep it, so the baseline after a short warm-up is not the most there will be: 64
+            readers with a callback and a fetch each, 64 more for what is replaced or fetched for one who is
+            gone, and the 40 that are always there. Leaking threads go past that, whatever the readers do.
         files: descriptors above it that are no sockets: most are the catalog's, two for each of up to 16
             connections, some of which may not have been needed in the warm-up.
         connections: sockets, whatever the baseline: one is kept for each thread that fetches, 64 and
@@ -48,7 +50,7 @@ class Bounds:
     """
 
     memory: int = 16 * MIB
-    threads: int = 8
+    threads: int = 232
     files: int = 8
     connections: int = 84
     growth: float = 1.0 * MIB
@@ -241,11 +243,12 @@ def _excess(before: Footprint, after: Footprint) -> list[str]:
         for name, allowed in (
             ("rss", BOUNDS.memory),
             ("pss", BOUNDS.memory),
-            ("threads", BOUNDS.threads),
             ("files", BOUNDS.files),
         )
         if getattr(after, name) > getattr(before, name) + allowed
     ]
+    if after.threads > max(before.threads, BOUNDS.threads):
+        wrong.append(f"threads: {after.threads} after (allowed: {BOUNDS.threads})")
     if after.connections > max(before.connections, BOUNDS.connections):
         wrong.append(f"connections: {after.connections} after (allowed: {BOUNDS.connections})")
     return wrong
