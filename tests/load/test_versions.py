@@ -151,6 +151,16 @@ class Versions(RuleBasedStateMachine):
             recording.deleted = True
 
     @rule()
+    def look_too_late(self) -> None:
+        """What was deleted before anybody looked is not there."""
+        recording = Recording(f"rec_v{next(self._numbers):06}", [b""])
+        self.service.add_recording(recording.id, 1000)
+        self.service.remove_recording(recording.id)
+        with pytest.raises(FileNotFoundError):
+            os.open(self._path(recording), os.O_RDONLY)
+        self._count("ENOENT")
+
+    @rule()
     def expire(self) -> None:
         """All signed URLs are refused from now on."""
         self.service.revoke_urls()
