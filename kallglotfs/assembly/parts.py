@@ -165,7 +165,7 @@ class Parts:
 
     def _build_retention(self, documents: Documents, drop_pages: Callable[[str], None]) -> Retention:
         def let_go(subject: str) -> bool:
-            documents.destroy(subject)
+            documents.forget(subject)
             return self._blocks.forget(subject)
 
         def look_up(rendition: Rendition) -> Recording:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kallglotfs.clock import Clock
+    from kallglotfs.model import Recording
 
 
 class Store(Protocol):
@@ -27,8 +28,8 @@ class Store(Protocol):
     def ids_of_session(self, session_id: str) -> list[str]:
         """Return the ids of all recordings of a session."""
 
-    def is_known(self, recording_id: str) -> bool:
-        """Tell whether a recording is known."""
+    def recording(self, recording_id: str) -> Recording | None:
+        """Return a recording, None when it was never seen."""
 
 
 class SessionStore(Protocol):
@@ -73,7 +74,7 @@ class Forgetter:
             SystemFault: the catalog cannot be written.
         """
         ids = self._recordings.ids_of_session(text) if self._is_session(text) else [text]
-        known = sum(self._recordings.is_known(each) for each in ids)
+        known = sum(self._recordings.recording(each) is not None for each in ids)
         for each in ids:
             self._recordings.forget(each)
         if self._is_session(text):

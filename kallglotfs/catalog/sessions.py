@@ -87,9 +87,6 @@ class Shelf(Protocol):
     def put(self, session_id: str, kind: str, body: bytes, *, lasting: bool) -> None:
         """Keep a document, for good where it will not change any more."""
 
-    def destroy(self, session_id: str) -> None:
-        """Let go of a session's documents."""
-
 
 class Sessions:
     """Answers what is known of a session, asking the service where it has to.

@@ -272,10 +272,6 @@ class CatalogStore:
         rows = self._database.rows("SELECT id FROM recordings WHERE session_id = ?", (session_id,))
         return [row[0] for row in rows]
 
-    def is_known(self, recording_id: str) -> bool:
-        """Tell whether a recording is known."""
-        return self.recording(recording_id) is not None
-
     def note_forgotten(self, ids: list[str], moment: float) -> None:
         """Tell the mounts on this catalog to let go of ids.
 

@@ -20,6 +20,7 @@ from kallglotfs.clock import Clock
 from kallglotfs.config.credentials import Credentials
 from kallglotfs.config.settings import load
 from kallglotfs.errors import ConfigError, KallglotError
+from kallglotfs.hardening import harden
 from kallglotfs.vfs.naming import is_recording_id, is_session_id
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def forget(ids: tuple[str, ...], profile: str, texts: tuple[str, ...], **setting
       kallglotfs forget sess_01HXYZ
     """  # noqa: D301
     secure_streams()
+    harden()
     try:
         loaded = load(given(texts, settings), profile_of(profile))
     except ConfigError as error:

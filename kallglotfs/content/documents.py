@@ -30,9 +30,6 @@ class Tier(Protocol):
     def put(self, rendition: Rendition, validator: Validator, index: int, block: bytes) -> None:
         """Keep a block."""
 
-    def destroy(self, recording_id: str) -> bool:
-        """Remove all blocks of an id."""
-
 
 class Documents:
     """Keeps the documents of sessions.
@@ -84,13 +81,11 @@ class Documents:
                 part = block_range(index, BLOCK, len(body))
                 self._disk.put(Rendition(session_id, kind), validator, index, body[part.start : part.stop])
 
-    def destroy(self, session_id: str) -> None:
-        """Let go of a session's documents."""
+    def forget(self, session_id: str) -> None:
+        """Let go of a session's documents in memory; those on disk go with everything else under its id."""
         with self._lock:
             for key in [key for key in self._memory if key[0] == session_id]:
                 del self._memory[key]
-        if self._disk is not None:
-            self._disk.destroy(session_id)
 
     def _remember(self, session_id: str, kind: str, body: bytes) -> None:
         with self._lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
@@ -11,13 +11,11 @@ from pydantic import BaseModel, ConfigDict
 from kallglotfs.catalog.intake import Change, Event, RecordingChanged, SessionEnded, TranscriptReady
 from kallglotfs.errors import BadResponse
 from kallglotfs.model import Delivery, Status
-from kallglotfs.remote.schema import LARGEST, RecordingObject, Text, Time, parse
+from kallglotfs.remote.schema import RecordingObject, Text, Time, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
-
-N = TypeVar("N", int, float)
 
 #: Characters of an event's id or type; a longer one was not meant.
 LONGEST = 255
@@ -106,10 +104,6 @@ class EventReader:
             status=status,
             # What the catalog cannot keep was not told; the sender would only send it again.
             session_id=told.session_id if told.session_id and self._is_session(told.session_id) else None,
-            channel=told.channel if _is_name(told.channel) else None,
-            duration=_at_most(told.duration, LARGEST),
-            sample_rate=_at_most(told.sample_rate, LARGEST),
-            bit_depth=_at_most(told.bit_depth, LARGEST),
         )
         return RecordingChanged(recording, tells_format=found.format is not None)
 
@@ -123,10 +117,6 @@ class EventReader:
 def _object(model: type[Any], value: Any) -> Any:
     """Return an object of the given kind; what is none says nothing."""
     return model.model_validate(value if isinstance(value, dict) else {})
-
-
-def _at_most(number: N | None, largest: int) -> N | None:
-    return number if number is not None and 0 <= number <= largest else None
 
 
 def _is_name(text: str | None) -> bool:

@@ -251,7 +251,7 @@ def test_a_completed_transcript_is_asked_for_once(known: Known) -> None:
     known.sessions = known.again()
     assert known.transcript() == body
     assert known.service.asked == ["transcript"]
-    known.shelf.destroy(ID)
+    known.shelf.forget(ID)
     assert known.transcript() == body
     assert known.service.asked == ["transcript"] * 2
 
@@ -308,7 +308,7 @@ def test_languages_are_known_without_asking_again(known: Known) -> None:
     turn = {"text": "a", "translation": {"language": "ES", "text": "b"}}
     known.service.body = {"status": "completed", "turns": [turn, turn]}
     assert known.sessions.languages(ID, known.patience()) == ("es",)
-    known.shelf.destroy(ID)
+    known.shelf.forget(ID)
     assert known.sessions.languages(ID, known.patience()) == ("es",)
     assert known.service.asked == ["transcript"]
 
