@@ -41,6 +41,9 @@ class ApiKey:
         self._read = read
         self._clock = clock
         self._lock = threading.Lock()
+        self._looked = threading.Condition(self._lock)
+        #: Threads that read the source now because they were refused.
+        self._looking = 0
         self._key = read()
         #: While the key is refused: when it may be offered again, and when its source is next looked at.
         self._offered_again: float | None = None
@@ -66,6 +69,10 @@ class ApiKey:
 
     def _usable(self, *, offer: bool) -> Secret:
         with self._lock:
+            if self._offered_again is None:
+                return self._key
+            # The key may have been rotated: whoever was refused first is finding that out.
+            self._looked.wait_for(lambda: not self._looking, LOOK)
             if self._offered_again is None:
                 return self._key
             now = self._clock.now()
@@ -110,7 +117,16 @@ class ApiKey:
                 self._refused = key
             # Else somebody was refused before us and has found another one.
             blocked = self._offered_again is not None
-        if blocked and not self._look():
+            self._looking += blocked
+        if not blocked:
+            return
+        try:
+            found = self._look()
+        finally:
+            with self._lock:
+                self._looking -= 1
+                self._looked.notify_all()
+        if not found:
             raise KeyRefused("the API key is refused (401)")
 
     def _look(self) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
+
 import pytest
 
 from fakes import FakeClock
@@ -105,3 +108,24 @@ def test_who_read_the_old_key_late_does_not_bring_it_back() -> None:
     place.content = "sk_old"
     place.key._look()
     assert place.key.current() == Secret("sk_new")
+
+
+def test_who_comes_while_a_rotated_key_is_being_found_waits_for_it() -> None:
+    """The key of whoever was refused first is read outside the lock; nobody is refused meanwhile."""
+    place = Place()
+    reading, others = threading.Event(), threading.Event()
+
+    def slow() -> Secret:
+        reading.set()
+        assert others.wait(10)
+        return Secret("sk_new")
+
+    place.key._read = slow
+    with ThreadPoolExecutor(9) as pool:
+        first = pool.submit(place.key.refused, Secret("sk_old"))
+        assert reading.wait(10)
+        asked = [pool.submit(place.key.current) for _ in range(8)]
+        wait(asked, timeout=0.1)
+        others.set()
+        first.result()
+        assert {each.result().reveal() for each in asked} == {"sk_new"}
