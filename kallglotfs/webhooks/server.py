@@ -99,6 +99,8 @@ class Server:
             self._server.task_dispatcher.shutdown(timeout=PATIENCE)
             self._server.trigger.pull_trigger(self._end)
             thread.join(PATIENCE)
+            if not thread.is_alive():
+                self._server.trigger.close()
         self._listening.close()
 
     def _refuse(self) -> None:
@@ -107,7 +109,11 @@ class Server:
         wasyncore.dispatcher.close(self._server)
 
     def _end(self) -> None:
-        """Close everything, whereupon its loop ends; on the server's own thread."""
+        """Close everything, whereupon its loop ends; on the server's own thread.
+
+        But not the pipe this came through: another byte may have brought it before ours is written.
+        """
+        self._server.trigger.del_channel()
         wasyncore.close_all(self._server._map, ignore_all=True)  # noqa: SLF001 - it has no name for it
 
 

@@ -18,6 +18,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import pytest
+from waitress.trigger import trigger
 
 from conftest import wait_until
 from kallglotfs.catalog.intake import Intake
@@ -565,3 +566,20 @@ def test_a_unix_socket_is_private_and_removed(run: Callable[..., Running], tmp_p
     with pytest.raises(MountError, match="Address already in use"):
         Listening(Address(path=str(path)))
     assert path.read_text() == "a file of somebody's"
+
+
+def test_the_end_may_come_before_it_was_rung_for(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread's ring brings it; the pipe must still be there for our own."""
+    ring = trigger._physical_pull
+
+    def late(it: trigger) -> None:
+        ring(it)
+        time.sleep(0.2)
+        ring(it)
+
+    running = run()
+    monkeypatch.setattr(trigger, "_physical_pull", late)
+    running.stop()
+    assert _refuses(running)
