@@ -69,7 +69,7 @@ class Lookup(Protocol):
 
 
 class Reading(Protocol):
-    """Who reads JSON: `remote.schema`."""
+    """Who reads JSON: `remote.session_schema.Reading`."""
 
     def session(self, body: bytes) -> Session | None:
         """Return the session a body tells of."""

@@ -24,7 +24,8 @@ from kallglotfs.errors import (
 )
 from kallglotfs.model import ORIGINAL_RATE, Delivery, Lease, Recording, Rendition, Secret, Session
 from kallglotfs.remote.expiry import lease_end
-from kallglotfs.remote.schema import ListObject, RecordingObject, SessionListObject, parse, parse_error
+from kallglotfs.remote.schema import ListObject, RecordingObject, parse, parse_error
+from kallglotfs.remote.session_schema import SessionListObject
 from kallglotfs.remote.transport import pieces
 
 if TYPE_CHECKING:

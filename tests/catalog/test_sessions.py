@@ -20,7 +20,7 @@ from kallglotfs.content.documents import Documents
 from kallglotfs.errors import BadResponse, NotFound, NotPermitted, ServiceFault, SystemFault, TimedOut
 from kallglotfs.model import Recording, Status
 from kallglotfs.patience import Patience
-from kallglotfs.remote.schema import Reading
+from kallglotfs.remote.session_schema import Reading
 from kallglotfs.vfs.naming import is_recording_id
 
 if TYPE_CHECKING:
