@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cachetools import TTLCache
 
-from kallglotfs.clock import Deadline
 from kallglotfs.errors import KallglotError
 from kallglotfs.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from kallglotfs.clock import Clock
+    from kallglotfs.clock import Clock, Deadline
     from kallglotfs.patience import Executor, Patience
 
 T = TypeVar("T")
@@ -37,24 +36,22 @@ class Asking:
     Args:
         executor: runs the asking, so that its caller can give up.
         clock: what tells the time.
-        timeout: seconds the asking may take.
     """
 
-    def __init__(self, executor: Executor, clock: Clock, timeout: float) -> None:
+    def __init__(self, executor: Executor, clock: Clock) -> None:
         self._executor = executor
-        self._clock = clock
-        self._timeout = timeout
         self._lock = threading.Lock()
         self._refused: TTLCache[Hashable, KallglotError] = TTLCache(MOST, REFUSED_FOR, timer=clock.now)
         self._failed: TTLCache[Hashable, None] = TTLCache(MOST, SHOWN_FOR, timer=clock.now)
         self._flights: SingleFlight[object] = SingleFlight()
 
-    def ask(self, key: Hashable, work: Callable[[Deadline], T], patience: Patience) -> T:
+    def ask(self, key: Hashable, work: Callable[[Deadline], T], deadline: Deadline, patience: Patience) -> T:
         """Return what `work` returns, on another thread.
 
         Args:
             key: what is asked for; one key has one kind of answer.
             work: asks.
+            deadline: of the asking.
             patience: how to wait.
 
         Raises:
@@ -64,7 +61,6 @@ class Asking:
             refused = self._refused.get(key)
         if refused is not None:
             raise refused.with_traceback(None)
-        deadline = Deadline(self._clock, self._timeout)
 
         def lead() -> object:
             try:

@@ -18,6 +18,7 @@ from cachetools import TTLCache
 from kallglotfs.catalog.asking import Asking
 from kallglotfs.catalog.freshness import SOONEST, is_past, is_settled
 from kallglotfs.catalog.session_store import State, Told
+from kallglotfs.clock import Deadline
 from kallglotfs.errors import BadResponse, KallglotError, NotFound, NotPermitted, SystemFault
 from kallglotfs.model import Recording, Session, Status, Transcript
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from kallglotfs.catalog.session_store import SessionStore
-    from kallglotfs.clock import Clock, Deadline
+    from kallglotfs.clock import Clock
     from kallglotfs.patience import Executor, Patience
 
 log = logging.getLogger(__name__)
@@ -108,8 +109,9 @@ class Sessions:
         self._lookup = lookup
         self._reading = reading
         self._shelf = shelf
-        self._asking = Asking(executor, clock, timeout)
+        self._asking = Asking(executor, clock)
         self._clock = clock
+        self._timeout = timeout
         self._is_recording = is_recording
         self._lock = threading.Lock()
         #: Lists that could not be written (a full disk): shown all the same, and not asked for at every look.
@@ -199,7 +201,7 @@ class Sessions:
         if stale is not None and self._asking.has_failed((session_id, kind)):
             return stale
         try:
-            return self._asking.ask((session_id, kind), work, patience)
+            return self._asking.ask((session_id, kind), work, self._deadline(), patience)
         except (NotFound, NotPermitted):
             raise
         except KallglotError as error:
@@ -290,7 +292,10 @@ class Sessions:
             if self._is_due(session_id):
                 self._fetch_list(session_id, deadline)
 
-        self._asking.ask((session_id, ""), work, patience)
+        self._asking.ask((session_id, ""), work, self._deadline(), patience)
+
+    def _deadline(self) -> Deadline:
+        return Deadline(self._clock, self._timeout)
 
     def _fetch_list(self, session_id: str, deadline: Deadline) -> None:
         try:
