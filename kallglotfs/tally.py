@@ -72,3 +72,6 @@ class Tally:
         """Return what a recording has cost."""
         with self._lock:
             return self._spent.get(subject, Spending())
+
+    def __str__(self) -> str:
+        return ", ".join(f"{count} {name}" for name, count in sorted(self.counts().items())) or "nothing"

@@ -7,6 +7,7 @@ when its test ends, however it ends, and only processes started here are stopped
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -124,7 +125,6 @@ def mounted(
     service: DemoServer, path: Path, state_dir: Path, api_key: str | None, options: dict[str, object]
 ) -> Iterator[MountedFolder]:
     """Run `mount.kallglotfs` in the foreground until the block ends."""
-    path.mkdir()
     log_file = path.parent / f"{path.name}.log"
     given = {
         "api_url": service.api_url,
@@ -133,24 +133,38 @@ def mounted(
         "log_level": "debug",
         "timeout": "10s",
     } | options
-    text = ",".join(f"{name}={value}" for name, value in given.items())
-    command = [sys.executable, "-m", "kallglotfs.cli.mount_helper", str(path), "--foreground", "-o", text]
+    command = mount_command(path, given, "--foreground")
+    with running(command, environment(api_key or service.api_key), path) as process:
+        yield MountedFolder(path, state_dir, log_file, process, command)
+
+
+def mount_command(path: Path, options: dict[str, object], *words: str) -> list[str]:
+    """Return the command that mounts at a path."""
+    text = ",".join(f"{name}={value}" for name, value in options.items())
+    return [sys.executable, "-m", "kallglotfs.cli.mount_helper", str(path), "-o", text, *words]
+
+
+@contextlib.contextmanager
+def running(command: list[str], variables: dict[str, str], path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a command that mounts in the foreground at `path`, which is made, until the block ends."""
+    path.mkdir()
     with subprocess.Popen(
-        command,
-        env=environment(api_key or service.api_key),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        folder = MountedFolder(path, state_dir, log_file, process, command)
         try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert "mounted on" in line, process.stderr.read() if process.stderr else line
-            yield folder
+            await_mount(process)
+            yield process
         finally:
             end(process, path)
             keep_output(process, path.parent / f"{path.name}.out.log")
+
+
+def await_mount(process: subprocess.Popen[str]) -> None:
+    """Return once a program that mounts in the foreground says that it has."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    line = process.stdout.readline()
+    assert "mounted on" in line, process.stderr.read()
 
 
 def end(process: subprocess.Popen[str], path: Path) -> None:
@@ -171,6 +185,16 @@ def keep_output(process: subprocess.Popen[str], file: Path) -> None:
             # A test that has read it has closed it.
             if stream is not None and not stream.closed and process.poll() is not None:
                 kept.write(stream.read())
+
+
+def reading(file: Path, content: bytes) -> str:
+    """Return how reading a file ends: `read`, with this content, or the name of an errno."""
+    try:
+        found = file.read_bytes()
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+    assert found == content
+    return "read"
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import socketserver
 import ssl
@@ -48,6 +49,17 @@ def reply(status: int, body: bytes = b"", **headers: str) -> bytes:
     }
     lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in given.items() if value != "")]
     return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def recording(name: str, url: str, size: int) -> bytes:
+    """Answer as the API does for a recording that is at `url`."""
+    facts = {"id": name, "status": "ready", "format": "mp3", "size": size, "download_url": url}
+    return reply(200, json.dumps(facts).encode())
+
+
+def no_recording() -> bytes:
+    """Answer as the API does for a recording that it has not got."""
+    return reply(404, b'{"error": {"type": "x", "code": "recording_not_found", "message": "x"}}')
 
 
 def ranged(asked: Asked, content: bytes, **headers: str) -> bytes:

@@ -31,7 +31,7 @@ ALLOWED = {
     "content": set(),
     "remote": {"content.ranges"},
     "config": set(),
-    "webhooks": {"catalog", "remote.schema", "config"},
+    "webhooks": {"catalog", "remote.fields", "remote.schema", "config"},
     "operations": {"vfs", "content"},
     "caller": set(),
     "callers": {"caller"},

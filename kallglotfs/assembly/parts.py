@@ -30,7 +30,7 @@ from kallglotfs.content.arena import BLOCK
 from kallglotfs.content.cache import SMALL_FILE, BlockCache
 from kallglotfs.content.documents import Documents
 from kallglotfs.content.reader import Reader
-from kallglotfs.remote.schema import Reading
+from kallglotfs.remote.session_schema import Reading
 from kallglotfs.status import Identity, Status
 from kallglotfs.tally import Tally
 from kallglotfs.urgency import Urgency

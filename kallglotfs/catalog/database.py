@@ -1,6 +1,6 @@
 """The catalog's SQLite file: kept private, shared by threads and processes, replaced when damaged.
 
-User: `store.py`, which says what stands in the tables.
+Users: the stores, which say what their tables mean; `tables.py` says what tables there are.
 
 Threading: connections are pooled, and each is used by one thread at a time. They are not kept in
 `threading.local`: ctypes gives a thread of libfuse a new Python thread state at every callback
@@ -18,6 +18,7 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kallglotfs.catalog.private_file import make_private
+from kallglotfs.catalog.tables import VERSION, migrate, probe
 from kallglotfs.errors import ConfigError, SystemFault
 
 if TYPE_CHECKING:
@@ -30,63 +31,12 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: Schema version, kept in `user_version`; 0 is a new file. One of an earlier version is brought up to date.
-VERSION = 2
 #: Seconds to wait for another process's write.
 BUSY = 5.0
 #: Connections at one time. They are kept, and SQLite keeps the descriptor even of one that is closed while
 #: others are open: without a limit, sixty readers left 78 descriptors behind. A statement takes microseconds.
 MOST = 16
 
-# The index holds all that `listed` and `count` filter and sort by. `expires_at` comes behind `id`: in front
-# of it, a range of it would spoil the order by id that pages need.
-_FIRST = """
-CREATE TABLE recordings (
-    id TEXT PRIMARY KEY, session_id TEXT, channel TEXT, duration REAL,
-    status TEXT NOT NULL, format TEXT NOT NULL, size INTEGER, sample_rate INTEGER, bit_depth INTEGER,
-    created_at REAL, expires_at REAL, delivery TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX recordings_status ON recordings (status, id, expires_at);
-CREATE INDEX recordings_expiry ON recordings (expires_at) WHERE expires_at IS NOT NULL;
-CREATE TABLE renditions (
-    recording_id TEXT, format TEXT, rate INTEGER, size INTEGER NOT NULL, etag TEXT, modified REAL NOT NULL,
-    PRIMARY KEY (recording_id, format, rate)
-) WITHOUT ROWID;
-"""
-# `status` stands first in `recordings_made`: behind the time, SQLite takes the index of all that are ready
-# instead, and sorts.
-# `listed_at` is when a session's recordings were last listed, `settled` that they need not be listed again.
-# What `documents` tells of a session's JSON is kept in the cache, not here: it is what was said on the phone.
-_SECOND = """
-CREATE INDEX recordings_session ON recordings (session_id, id) WHERE session_id IS NOT NULL;
-CREATE INDEX recordings_made ON recordings (status, created_at, id, expires_at) WHERE created_at IS NOT NULL;
-CREATE TABLE sessions (
-    id TEXT PRIMARY KEY, status TEXT, created_at REAL, started_at REAL, ended_at REAL, listed_at REAL,
-    settled INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID;
-CREATE INDEX sessions_unlisted ON sessions (id) WHERE listed_at IS NULL;
-CREATE TABLE documents (
-    session_id TEXT, kind TEXT, state TEXT NOT NULL, size INTEGER NOT NULL, languages TEXT NOT NULL,
-    asked_at REAL NOT NULL, PRIMARY KEY (session_id, kind)
-) WITHOUT ROWID;
-CREATE TABLE events (
-    id TEXT PRIMARY KEY, received_at REAL NOT NULL, subject TEXT, status TEXT, happened_at REAL
-) WITHOUT ROWID;
-CREATE INDEX events_received ON events (received_at);
-CREATE INDEX events_subject ON events (subject, status, happened_at) WHERE subject IS NOT NULL;
-CREATE TABLE sources (
-    name TEXT PRIMARY KEY, position TEXT NOT NULL, last_run REAL, last_error TEXT NOT NULL,
-    found INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE forgotten (id TEXT PRIMARY KEY, forgotten_at REAL NOT NULL) WITHOUT ROWID;
-CREATE INDEX forgotten_when ON forgotten (forgotten_at);
-"""
-#: What leads from each version to the next.
-_STEPS = (_FIRST, _SECOND)
-_PROBES = tuple(
-    f"SELECT 1 FROM {table} LIMIT 1"  # noqa: S608 - our own tables
-    for table in ("recordings", "renditions", "sessions", "documents", "events", "sources", "forgotten")
-)
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 # What a statement of ours fails with where a table is not what it should be; tested for when opening only.
 _FOREIGN = (*_DAMAGE, sqlite3.SQLITE_ERROR)
@@ -258,21 +208,11 @@ class Database:
     def _migrate(self) -> None:
         """Bring the schema up to date and look at every table once."""
         with self._connection() as connection:
-            if _version(connection) < VERSION:
-                with connection:
-                    connection.execute("BEGIN IMMEDIATE")
-                    # Read again: another process may have been faster.
-                    for step in _STEPS[_version(connection) :]:
-                        for statement in step.split(";\n"):
-                            connection.execute(statement)
-                    if _version(connection) < VERSION:
-                        connection.execute(f"PRAGMA user_version = {VERSION}")
-            if _version(connection) > VERSION:
+            if migrate(connection) > VERSION:
                 raise ConfigError(
                     f"{self._path}: written by a newer kallglotfs; use that, or another state_dir"
                 )
-            for probe in _PROBES:
-                connection.execute(probe).fetchall()
+            probe(connection)
 
     def _mend(self, error: sqlite3.Error, generation: int) -> bool:
         """Replace the file where `error` says that it is damaged; tell whether it did."""
@@ -304,10 +244,6 @@ class Database:
         self._path.replace(aside)
         for suffix in ("-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _code(error: sqlite3.Error) -> int:

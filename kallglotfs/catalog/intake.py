@@ -13,7 +13,7 @@ import enum
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kallglotfs.catalog.store import find, upsert
+from kallglotfs.catalog.recording_rows import find, upsert
 from kallglotfs.model import Recording, Status
 
 if TYPE_CHECKING:

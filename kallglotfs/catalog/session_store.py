@@ -9,7 +9,7 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kallglotfs.catalog.store import moment
+from kallglotfs.catalog.recording_rows import moment
 from kallglotfs.model import Session
 
 if TYPE_CHECKING:

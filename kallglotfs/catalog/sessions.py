@@ -11,18 +11,19 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from cachetools import TTLCache
 
+from kallglotfs.catalog.asking import Asking
+from kallglotfs.catalog.freshness import SOONEST, is_past, is_settled
 from kallglotfs.catalog.session_store import State, Told
 from kallglotfs.clock import Deadline
 from kallglotfs.errors import BadResponse, KallglotError, NotFound, NotPermitted, SystemFault
 from kallglotfs.model import Recording, Session, Status, Transcript
-from kallglotfs.single_flight import SingleFlight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from kallglotfs.catalog.session_store import SessionStore
     from kallglotfs.clock import Clock
@@ -30,21 +31,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 #: Kinds of documents.
 SESSION, TRANSCRIPT = "session", "transcript"
-#: Seconds before what may have changed is asked for again, at least and at most; between, a part of its age.
-SOONEST, LATEST = 15.0, 3600.0
-AGE_PART = 0.25
-#: Seconds after which a session of which nothing is under way will not change any more.
-SETTLED_AFTER = 86400.0
-#: The same for one of which the service says that it has ended: recordings are made within minutes.
-ENDED_AFTER = 900.0
-#: Seconds a refusal answers for its session. Where something is known to show meanwhile, the service is let
-#: alone for longer: whoever looks would wait for all of `timeout` each time.
-REFUSED_FOR, SHOWN_FOR = 2.0, 15.0
-#: Refusals remembered.
+#: Lists remembered that could not be written.
 MOST = 10_000
 
 
@@ -69,7 +58,7 @@ class Lookup(Protocol):
 
 
 class Reading(Protocol):
-    """Who reads JSON: `remote.schema`."""
+    """Who reads JSON: `remote.session_schema.Reading`."""
 
     def session(self, body: bytes) -> Session | None:
         """Return the session a body tells of."""
@@ -120,16 +109,13 @@ class Sessions:
         self._lookup = lookup
         self._reading = reading
         self._shelf = shelf
-        self._executor = executor
+        self._asking = Asking(executor, clock)
         self._clock = clock
         self._timeout = timeout
         self._is_recording = is_recording
         self._lock = threading.Lock()
-        self._refused: TTLCache[Hashable, KallglotError] = TTLCache(MOST, REFUSED_FOR, timer=clock.now)
-        self._failed: TTLCache[Hashable, None] = TTLCache(MOST, SHOWN_FOR, timer=clock.now)
         #: Lists that could not be written (a full disk): shown all the same, and not asked for at every look.
         self._unsaved: TTLCache[str, list[Recording]] = TTLCache(MOST, SOONEST, timer=clock.now)
-        self._flights: SingleFlight[object] = SingleFlight()
 
     def ids(self) -> Iterator[str]:
         """Stream the ids of the known sessions, in order."""
@@ -158,7 +144,7 @@ class Sessions:
         found = self._store.listing(session_id)
         listed = found is not None and found.listed_at is not None
         known = listed or self._store.has_recordings(session_id)
-        if self._is_due(session_id) and not (known and self._has_failed((session_id, ""))):
+        if self._is_due(session_id) and not (known and self._asking.has_failed((session_id, ""))):
             try:
                 self._list(session_id, patience)
             except KallglotError as error:
@@ -176,7 +162,9 @@ class Sessions:
         Raises:
             KallglotError: as the service says.
         """
-        self._flights.run((session_id, ""), lambda: self._fetch_list(session_id, deadline), deadline)
+        self._asking.ask_here(
+            (session_id, ""), lambda deadline: self._fetch_list(session_id, deadline), deadline
+        )
         return len(self.known_recordings(session_id))
 
     def known_recordings(self, session_id: str) -> list[Recording]:
@@ -210,10 +198,10 @@ class Sessions:
         told = self._store.told(session_id, kind)
         known = told is not None and told.state is not State.MISSING
         stale = self._shelf.get(session_id, kind, told.size) if told is not None and known else None
-        if stale is not None and self._has_failed((session_id, kind)):
+        if stale is not None and self._asking.has_failed((session_id, kind)):
             return stale
         try:
-            return self._ask((session_id, kind), work, patience)
+            return self._asking.ask((session_id, kind), work, self._deadline(), patience)
         except (NotFound, NotPermitted):
             raise
         except KallglotError as error:
@@ -271,11 +259,6 @@ class Sessions:
         told = self._store.told(session_id, SESSION)
         return told is None or told.state is not State.MISSING
 
-    def _has_failed(self, key: Hashable) -> bool:
-        """Tell whether the service could not answer a moment ago."""
-        with self._lock:
-            return key in self._failed
-
     def _is_due(self, session_id: str) -> bool:
         with self._lock:
             if session_id in self._unsaved:
@@ -293,14 +276,7 @@ class Sessions:
         return self._is_past(session_id, told.asked_at)
 
     def _is_past(self, session_id: str, asked_at: float) -> bool:
-        """Tell whether an answer is worth another question; one of the future is (the clock was set back)."""
-        return not 0 <= self._clock.wall() - asked_at < self._pause(session_id, asked_at)
-
-    def _pause(self, session_id: str, asked_at: float) -> float:
-        """Return after how many seconds an answer of `asked_at` is worth another question."""
-        newest = self._newest(session_id)
-        age = SOONEST if newest is None else asked_at - newest
-        return min(LATEST, max(SOONEST, age * AGE_PART))
+        return is_past(self._clock.wall(), asked_at, self._newest(session_id))
 
     def _newest(self, session_id: str) -> float | None:
         """Return the time of the last thing that is known to have happened in a session, epoch seconds."""
@@ -316,26 +292,10 @@ class Sessions:
             if self._is_due(session_id):
                 self._fetch_list(session_id, deadline)
 
-        self._ask((session_id, ""), work, patience)
+        self._asking.ask((session_id, ""), work, self._deadline(), patience)
 
-    def _ask(self, key: Hashable, work: Callable[[Deadline], T], patience: Patience) -> T:
-        with self._lock:
-            refused = self._refused.get(key)
-        if refused is not None:
-            raise refused.with_traceback(None)
-        deadline = Deadline(self._clock, self._timeout)
-
-        def lead() -> object:
-            try:
-                return work(deadline)
-            except KallglotError as error:
-                with self._lock:
-                    self._refused[key] = error
-                    self._failed[key] = None
-                raise
-
-        future = self._executor.submit(lambda: self._flights.run(key, lead, deadline))
-        return patience.wait(future, deadline)  # type: ignore[return-value] # one key, one kind of answer
+    def _deadline(self) -> Deadline:
+        return Deadline(self._clock, self._timeout)
 
     def _fetch_list(self, session_id: str, deadline: Deadline) -> None:
         try:
@@ -358,13 +318,7 @@ class Sessions:
                 self._unsaved[session_id] = shown
         known = self._store.listing(session_id)
         ended = known is not None and known.session.status == "ended"
-        newest = self._newest(session_id)
-        settled = (
-            bool(found)
-            and newest is not None
-            and now - newest > (ENDED_AFTER if ended else SETTLED_AFTER)
-            and all(each.status is not Status.PROCESSING for each in found)
-        )
+        settled = is_settled(now, found, self._newest(session_id), ended=ended)
         self._write(lambda: self._store.listed(session_id, now, settled=settled))
 
     def _fetch(self, session_id: str, kind: str, deadline: Deadline) -> bytes:

@@ -8,12 +8,12 @@ Threading: any thread, any time; see `database.py`, which also says what becomes
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kallglotfs.catalog.database import Database
-from kallglotfs.model import Delivery, Recording, Rendition, RenditionFacts, Status, Validator
+from kallglotfs.catalog.recording_rows import CREATED, SELECT, UPSERT, recording_of, row_of
+from kallglotfs.model import Recording, Rendition, RenditionFacts, Status, Validator
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,39 +27,6 @@ PAGE = 1000
 FIRST_PAGE = 20
 #: Seconds for which mounts are told what to forget; a later one begins without.
 REMEMBERED = 86400.0
-
-_COLUMNS = (
-    "id",
-    "session_id",
-    "channel",
-    "duration",
-    "status",
-    "format",
-    "size",
-    "sample_rate",
-    "bit_depth",
-    "created_at",
-    "expires_at",
-    "delivery",
-)
-_CREATED = _COLUMNS.index("created_at")
-# What a new answer leaves out stays as it was; status and format are always told. Nothing that is ready goes
-# back to processing: such an answer is older than what is known.
-_UPSERT = f"""
-INSERT INTO recordings ({", ".join(_COLUMNS)}) VALUES ({", ".join("?" * len(_COLUMNS))})
-ON CONFLICT (id) DO UPDATE SET {
-    ", ".join(
-        f"{name} = coalesce(excluded.{name}, {name})"
-        for name in _COLUMNS
-        if name not in ("id", "status", "delivery")
-    )
-}, status = CASE WHEN status = '{Status.READY}' AND excluded.status = '{Status.PROCESSING}'
-    THEN status ELSE excluded.status END
-, delivery = CASE excluded.delivery WHEN '{Delivery.UNKNOWN}' THEN delivery ELSE excluded.delivery END
-"""  # noqa: S608 - built of our own column names
-_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM recordings"  # noqa: S608 - the same
-_STATUS = {status.value: status for status in Status}
-_DELIVERY = {delivery.value: delivery for delivery in Delivery}
 
 
 def catalog_path(state_dir: Path, profile: str, api_url: str) -> Path:
@@ -100,8 +67,8 @@ class CatalogStore:
 
     def recording(self, recording_id: str) -> Recording | None:
         """Return a recording, None when it was never seen."""
-        rows = self._database.rows(f"{_SELECT} WHERE id = ?", (recording_id,))
-        return _recording(rows[0]) if rows else None
+        rows = self._database.rows(f"{SELECT} WHERE id = ?", (recording_id,))
+        return recording_of(rows[0]) if rows else None
 
     def save(self, recordings: Iterable[Recording]) -> int:
         """Add or update recordings; what a new value leaves out is kept.
@@ -112,7 +79,7 @@ class CatalogStore:
         Raises:
             SystemFault: the file cannot be written.
         """
-        rows = [_row(recording) for recording in recordings]
+        rows = [row_of(recording) for recording in recordings]
         keys = {row[0] for row in rows}
         if not rows:
             return 0
@@ -122,7 +89,7 @@ class CatalogStore:
                 connection.execute("SELECT 1 FROM recordings WHERE id = ?", (key,)).fetchone() is not None
                 for key in keys
             )
-            connection.executemany(_UPSERT, rows)
+            connection.executemany(UPSERT, rows)
             return len(keys) - known
 
         return self._database.write(work)
@@ -168,11 +135,11 @@ class CatalogStore:
         compared = ">="
         while True:
             rows = self._database.rows(
-                f"{_SELECT} WHERE status = ? AND id {compared} ? AND (expires_at IS NULL OR expires_at > ?) "
+                f"{SELECT} WHERE status = ? AND id {compared} ? AND (expires_at IS NULL OR expires_at > ?) "
                 "ORDER BY id LIMIT ?",
                 (Status.READY.value, start, now, page),
             )
-            yield from map(_recording, rows)
+            yield from map(recording_of, rows)
             if len(rows) < page:
                 return
             start, compared, page = rows[-1][0], ">", PAGE
@@ -188,14 +155,14 @@ class CatalogStore:
         place = (since, "")
         while True:
             rows = self._database.rows(
-                f"{_SELECT} WHERE (created_at, id) > (?, ?) AND created_at < ? AND status = ? "
+                f"{SELECT} WHERE (created_at, id) > (?, ?) AND created_at < ? AND status = ? "
                 "AND (expires_at IS NULL OR expires_at > ?) ORDER BY created_at, id LIMIT ?",
                 (*place, until, Status.READY.value, now, PAGE),
             )
-            yield from map(_recording, rows)
+            yield from map(recording_of, rows)
             if len(rows) < PAGE:
                 return
-            place = (rows[-1][_CREATED], rows[-1][0])
+            place = (rows[-1][CREATED], rows[-1][0])
 
     def next_made(self, now: float, since: float) -> float | None:
         """Return the time of the first ready, unexpired recording made at `since` or later.
@@ -214,18 +181,18 @@ class CatalogStore:
     def of_session(self, now: float, session_id: str) -> list[Recording]:
         """Return the recordings of a session that are ready and unexpired, or in processing, by id."""
         rows = self._database.rows(
-            f"{_SELECT} WHERE session_id = ? AND status <> ? AND (expires_at IS NULL OR expires_at > ?) "
+            f"{SELECT} WHERE session_id = ? AND status <> ? AND (expires_at IS NULL OR expires_at > ?) "
             "ORDER BY id",
             (session_id, Status.FAILED.value, now),
         )
-        return [_recording(row) for row in rows]
+        return [recording_of(row) for row in rows]
 
     def everything(self) -> Iterator[Recording]:
         """Stream all recordings by id, whatever became of them."""
         start = ""
         while True:
-            rows = self._database.rows(f"{_SELECT} WHERE id > ? ORDER BY id LIMIT ?", (start, PAGE))
-            yield from map(_recording, rows)
+            rows = self._database.rows(f"{SELECT} WHERE id > ? ORDER BY id LIMIT ?", (start, PAGE))
+            yield from map(recording_of, rows)
             if len(rows) < PAGE:
                 return
             start = rows[-1][0]
@@ -353,64 +320,5 @@ class CatalogStore:
         self._database.close()
 
 
-def moment(stamp: float) -> datetime | None:
-    """Return a moment that was written as a number, None for one that rounding has made impossible."""
-    try:
-        return datetime.fromtimestamp(stamp, UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
-def find(connection: sqlite3.Connection, recording_id: str) -> Recording | None:
-    """Return a recording, within somebody's transaction."""
-    row = connection.execute(f"{_SELECT} WHERE id = ?", (recording_id,)).fetchone()
-    return _recording(row) if row else None
-
-
-def upsert(connection: sqlite3.Connection, recording: Recording) -> None:
-    """Add or update a recording as `CatalogStore.save` does, within somebody's transaction."""
-    connection.execute(_UPSERT, _row(recording))
-
-
 def _key(rendition: Rendition) -> tuple[str, str, int]:
     return (rendition.recording_id, rendition.format, rendition.rate)
-
-
-def _row(recording: Recording) -> tuple[object, ...]:
-    return (
-        recording.id,
-        recording.session_id,
-        recording.channel,
-        recording.duration,
-        recording.status.value,
-        recording.format,
-        recording.size,
-        recording.sample_rate,
-        recording.bit_depth,
-        None if recording.created_at is None else recording.created_at.timestamp(),
-        None if recording.expires_at is None else recording.expires_at.timestamp(),
-        recording.delivery.value,
-    )
-
-
-def _recording(row: tuple[Any, ...]) -> Recording:
-    """Return the recording of a row; a word that another version wrote reads as the default."""
-    # By position: a listing of a million spends most of its time here.
-    recording_id, session_id, channel, duration, status, native, *sizes, created_at, expires_at, delivery = (
-        row
-    )
-    size, sample_rate, bit_depth = sizes
-    return Recording(
-        recording_id,
-        session_id,
-        channel,
-        duration,
-        _STATUS.get(status, Status.READY),
-        native,
-        size,
-        sample_rate,
-        bit_depth,
-        None if created_at is None else moment(created_at),
-        None if expires_at is None else moment(expires_at),
-        _DELIVERY.get(delivery, Delivery.UNKNOWN),
-    )

@@ -19,25 +19,17 @@ from typing import TYPE_CHECKING, Protocol
 from cachetools import TTLCache
 
 from kallglotfs.content.arena import BLOCK, Block
+from kallglotfs.content.attempts import Attempts
 from kallglotfs.content.extent import Extent
 from kallglotfs.content.memory import MemoryTier
-from kallglotfs.content.ranges import block_count
 from kallglotfs.content.sources import Shelf
-from kallglotfs.errors import (
-    Interrupted,
-    KallglotError,
-    RateLimited,
-    ServiceFault,
-    TimedOut,
-    Unreachable,
-)
+from kallglotfs.content.under_way import UnderWay
+from kallglotfs.errors import Interrupted
 from kallglotfs.model import RenditionFacts
-from kallglotfs.patience import Stalled
 from kallglotfs.tally import Tally
 from kallglotfs.urgency import Urgency
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from concurrent.futures import Future
 
     from kallglotfs.clock import Clock
@@ -53,11 +45,6 @@ SMALL_FILE = 16
 #: Seconds a version that was found is the answer to who asks again, and how many are remembered. Without it,
 #: who comes between the end of a short fetch and the moment its result is written down fetches again.
 FRESH, RECENT = 1.0, 1000
-#: Seconds without a byte after which a block is asked for by another request: a connection that died
-#: unnoticed, as they do behind a NAT or while the machine sleeps, costs its reader so much and no error. Who
-#: has waited so long waits twice as long before the next: a sender that converts first is not asked every two
-#: seconds.
-SILENT = 2.0
 
 
 class Disk(Shelf, Protocol):
@@ -106,7 +93,7 @@ class BlockCache:
         self.condition = threading.Condition()
         self._blocks = MemoryTier(capacity, self.condition)
         self._found: TTLCache[Rendition, RenditionFacts] = TTLCache(RECENT, FRESH, timer=clock.now)
-        self._extents: dict[Rendition, list[Extent]] = {}
+        self._extents = UnderWay()
         self._source = source
         self._disk = disk
         self._tally = tally or Tally()
@@ -125,7 +112,7 @@ class BlockCache:
             KallglotError: as the source says.
         """
         caller = patience.caller()
-        limit, first = SILENT, None
+        attempts = self._attempts(patience)
         while True:
             found = self._visit(rendition, caller)
             if isinstance(found, RenditionFacts):
@@ -133,22 +120,15 @@ class BlockCache:
             extent, joined = found
             gone = False
             try:
-                return patience.wait(extent.contact, extent.deadline, self._passed_over(extent, limit))
-            except Stalled:
-                limit *= 2
+                facts = attempts.wait(extent, extent.contact, joined=joined)
             except Interrupted:
                 gone = not extent.contact.done()
                 raise
-            except (TimedOut, ServiceFault, Unreachable) as error:
-                self._abandon(extent, extent.contact)
-                if first is not None:
-                    raise first from None
-                if not (joined and self._is_anothers(error, extent, extent.contact)):
-                    raise
-                first = error.with_traceback(None)
             finally:
                 with self.condition:
                     extent.let_go(gone=gone)
+            if facts is not None:
+                return facts
 
     def _visit(self, rendition: Rendition, caller: Caller | None) -> RenditionFacts | tuple[Extent, bool]:
         """Return the version if it is known, else the extent that tells it, claimed, and if it was there."""
@@ -156,7 +136,7 @@ class BlockCache:
             facts = self._known(rendition)
             if facts is not None:
                 return facts
-            extent = self._finding(rendition)
+            extent = self._extents.finding(rendition)
             joined = extent is not None
             if extent is None:
                 extent = self._start(rendition, None, range(FIRST_RUN), self._demand, caller=caller)
@@ -174,7 +154,7 @@ class BlockCache:
             The version to come, None when that is under way already.
         """
         with self.condition:
-            if self._finding(rendition) is not None or rendition in self._found:
+            if self._extents.finding(rendition) is not None or rendition in self._found:
                 return None
             return self._start(rendition, None, range(SMALL_FILE), self._ahead).contact
 
@@ -183,7 +163,7 @@ class BlockCache:
         with self.condition:
             if (rendition, validator, index) in self._blocks:
                 return True
-            if self._covering(rendition, validator, index) is not None:
+            if self._extents.covering(rendition, validator, index) is not None:
                 return True
         return self._disk is not None and self._disk.holds(rendition, validator, index)
 
@@ -206,7 +186,7 @@ class BlockCache:
         self._tally.add("memory_misses" if block is None else "memory_hits")
         if block is not None:
             return block
-        extent = self._covering(rendition, validator, index)
+        extent = self._extents.covering(rendition, validator, index)
         joined = extent is not None
         if extent is None:
             gap = self._gap(rendition, validator, range(index, index + run))
@@ -224,30 +204,22 @@ class BlockCache:
         Raises:
             KallglotError: as the source says; TimedOut, Interrupted as `patience` says.
         """
-        given = ticket
-        limit, first = SILENT, None
+        given, attempts = ticket, self._attempts(patience)
         while True:
             extent, gone = ticket.extent, False
             if not ticket.future.done():
                 extent.deadline.join(patience.caller())
             try:
-                return patience.wait(ticket.future, extent.deadline, self._passed_over(extent, limit))
-            except Stalled:
-                limit *= 2
+                block = attempts.wait(extent, ticket.future, joined=ticket.joined)
             except Interrupted:
                 gone = True
                 raise
-            except (TimedOut, ServiceFault, Unreachable) as error:
-                self._abandon(extent, ticket.future)
-                if first is not None:
-                    raise first from None
-                if not (ticket.joined and self._is_anothers(error, extent, ticket.future)):
-                    raise
-                first = error.with_traceback(None)
             finally:
                 if ticket is not given:
                     # The one that was given is given back by its holder.
                     self.let_go([ticket], gone=gone)
+            if block is not None:
+                return block
             assert extent.validator is not None
             with self.condition:
                 answer = self._ask(extent.rendition, extent.validator, ticket.index, FIRST_RUN)
@@ -301,13 +273,7 @@ class BlockCache:
             wanted: blocks around where it is now.
         """
         with self.condition:
-            for extent in list(self._extents.get(rendition, ())):
-                coming = extent.coming
-                elsewhere = coming.stop <= wanted.start or wanted.stop <= coming.start
-                # A short one is on the wire already, and may be wanted again.
-                saves = extent.queued or len(coming) > FIRST_RUN
-                if extent.owner is owner and extent.unwanted and elsewhere and saves:
-                    extent.cancel()
+            self._extents.drop_ahead(rendition, owner, wanted)
 
     def doubt(self, rendition: Rendition) -> None:
         """Ask anew at the next contact: the storage has another version."""
@@ -322,7 +288,7 @@ class BlockCache:
     def state(self) -> dict[str, int]:
         """Return how many blocks are kept and how many extents are under way."""
         with self.condition:
-            return {"blocks": len(self._blocks), "extents": sum(map(len, self._extents.values()))}
+            return {"blocks": len(self._blocks), "extents": len(self._extents)}
 
     def forget(self, recording_id: str) -> bool:
         """Destroy every block of a recording, in memory and on disk: it is no more.
@@ -334,17 +300,13 @@ class BlockCache:
             self._blocks.forget(recording_id)
             for rendition in [each for each in self._found if each.recording_id == recording_id]:
                 del self._found[rendition]
-            for rendition in [each for each in self._extents if each.recording_id == recording_id]:
-                for extent in list(self._extents[rendition]):
-                    extent.cancel()
+            self._extents.forget(recording_id)
         return self._disk is None or self._disk.destroy(recording_id)
 
     def release(self, rendition: Rendition) -> None:
         """Cancel what was fetched ahead and nobody waits for: the last reader has closed the file."""
         with self.condition:
-            for extent in list(self._extents.get(rendition, ())):
-                if extent.unwanted:
-                    extent.cancel()
+            self._extents.release(rendition)
 
     # Called by extents.
 
@@ -361,17 +323,11 @@ class BlockCache:
     def keep(self, rendition: Rendition, validator: Validator, index: int, block: Block) -> None:
         """Keep a block."""
         self._blocks.keep((rendition, validator, index), block)
-        for extent in self._extents.get(rendition, ()):
-            if extent.validator == validator:
-                extent.fulfil(index, block)
+        self._extents.fulfil(rendition, validator, index, block)
 
     def retire(self, extent: Extent) -> None:
         """Forget an extent that is done."""
-        extents = self._extents.get(extent.rendition, [])
-        if extent in extents:
-            extents.remove(extent)
-        if not extents:
-            self._extents.pop(extent.rendition, None)
+        self._extents.retire(extent)
 
     def _start(
         self,
@@ -397,7 +353,7 @@ class BlockCache:
             urgency=Urgency.PREFETCH if executor is self._ahead else Urgency.BULK,
             caller=caller,
         )
-        self._extents.setdefault(rendition, []).append(extent)
+        self._extents.add(extent)
         executor.submit(extent.run)
         return extent
 
@@ -406,58 +362,18 @@ class BlockCache:
         facts = self._found.get(rendition)
         return facts if facts is not None and self._has_start(rendition, facts.validator) else None
 
-    def _passed_over(self, extent: Extent, limit: float) -> Callable[[], bool]:
-        """Return what tells whether to stop waiting for an extent: it is silent, or another was faster."""
-
-        def tell() -> bool:
-            if extent.contact.done():
-                return extent.stalled(limit)
-            with self.condition:
-                return extent.stalled(limit) or (extent.finding and self._known(extent.rendition) is not None)
-
-        return tell
-
-    def _is_anothers(
-        self, error: KallglotError, extent: Extent, future: Future[Block] | Future[RenditionFacts]
-    ) -> bool:
-        """Tell whether it is the fetch that failed, not our patience, and another one costs no budget."""
-        spent = isinstance(error, RateLimited) or self._source.is_metered(extent.rendition)
-        return future.done() and not spent
+    def _attempts(self, patience: Patience) -> Attempts:
+        return Attempts(
+            patience, self._source, self.condition, lambda rendition: self._known(rendition) is not None
+        )
 
     def _has_start(self, rendition: Rendition, validator: Validator) -> bool:
         return not validator.size or (rendition, validator, 0) in self._blocks
 
-    def _finding(self, rendition: Rendition) -> Extent | None:
-        """Return an extent that tells the version; one that is being received is as good as one to come."""
-        extents = self._extents.get(rendition, ())
-        fit = (each for each in extents if each.contact.done() or (each.finding and not each.stalled(SILENT)))
-        return next(fit, None)
-
-    def _covering(self, rendition: Rendition, validator: Validator, index: int) -> Extent | None:
-        for extent in self._extents.get(rendition, ()):
-            if index in extent.coming and extent.validator == validator and not extent.stalled(SILENT):
-                return extent
-        return None
-
     def _gap(self, rendition: Rendition, validator: Validator, blocks: range) -> range:
         """Return the leading run of `blocks` that nobody has or fetches, within the file."""
-        start, stop = blocks.start, min(blocks.stop, block_count(validator.size, BLOCK))
-        for extent in self._extents.get(rendition, ()):
-            coming = extent.coming
-            if (
-                start < coming.stop
-                and coming.start < stop
-                and extent.validator == validator
-                and not extent.stalled(SILENT)
-            ):
-                stop = max(start, coming.start)
-        for index in range(start, stop):
+        gap = self._extents.gap(rendition, validator, blocks)
+        for index in gap:
             if (rendition, validator, index) in self._blocks:
-                return range(start, index)
-        return range(start, stop)
-
-    def _abandon(self, extent: Extent, future: Future[Block] | Future[RenditionFacts]) -> None:
-        """Let later readers start afresh instead of joining a fetch that is stuck."""
-        with self.condition:
-            if not future.done():
-                extent.cancel()
+                return range(gap.start, index)
+        return gap

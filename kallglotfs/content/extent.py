@@ -43,6 +43,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds a stream that is far enough ahead waits for a reader before it hangs up.
 IDLE = 30.0
+#: Seconds without a byte after which a block is asked for by another request: a connection that died
+#: unnoticed, as they do behind a NAT or while the machine sleeps, costs its reader so much and no error.
+SILENT = 2.0
 #: Times an answer that cannot be used is asked for again: it may have come from a broken proxy on the way.
 RETRIES = 1
 #: Blocks a reader may be ahead of a stream that could also be asked for a range: 8 MiB.
@@ -150,12 +153,16 @@ class Extent:
         """Tell whether it can be cancelled: nobody waits, and asking again would cost no budget."""
         return not self._waiting and not self._long and self.validator is not None
 
-    def stalled(self, seconds: float) -> bool:
-        """Tell whether nothing has come for a while and asking elsewhere costs no budget."""
+    def stalled(self, times: int = 1) -> bool:
+        """Tell whether nothing has come for a while and asking elsewhere costs no budget.
+
+        Args:
+            times: how often `SILENT` has to have gone by.
+        """
         return (
             self._started
             and not self._long
-            and self.deadline.silence > seconds
+            and self.deadline.silence > times * SILENT
             and not self._source.is_metered(self.rendition)
         )
 

@@ -1,31 +1,32 @@
-"""The API's routes, one method each: what to ask, and what an answer means for a recording.
+"""The API's routes, one method each: what to ask, and how much of an answer to take.
 
-Used by `service`, which knows the order to ask in. No route knows of another here.
+Used by `service`, which knows the order to ask in; `answers` knows what comes back. No route knows of
+another here.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-import threading
-from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlencode, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
-from kallglotfs.errors import (
-    BadResponse,
-    KallglotError,
-    NoSuchFormat,
-    NotFound,
-    NotPermitted,
-    NotReady,
-    ServiceFault,
+from kallglotfs.errors import BadResponse, NotFound, ServiceFault
+from kallglotfs.model import ORIGINAL_RATE, Lease, Recording, Rendition, Secret, Session
+from kallglotfs.remote.answers import (
+    DOCUMENT_LIMIT,
+    ERROR_LIMIT,
+    LIST_LIMIT,
+    OBJECT_LIMIT,
+    Answers,
+    Metadata,
+    may_be_audio,
+    streamed,
 )
-from kallglotfs.model import ORIGINAL_RATE, Delivery, Lease, Recording, Rendition, Secret, Session
-from kallglotfs.remote.expiry import lease_end
-from kallglotfs.remote.schema import ListObject, RecordingObject, SessionListObject, parse, parse_error
+from kallglotfs.remote.schema import ListObject, RecordingObject, parse, parse_error
+from kallglotfs.remote.session_schema import SessionListObject
 from kallglotfs.remote.transport import pieces
+from kallglotfs.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,13 +38,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-#: Most bytes of JSON we take of a list, of a recording and of a refusal: a page of 100 recordings is about
-#: 60 KB, a recording or a refusal less than one. What is larger is not read to its end, whoever asks at once.
-LIST_LIMIT, OBJECT_LIMIT, ERROR_LIMIT = 4 * 1024 * 1024, 256 * 1024, 64 * 1024
-#: The same of a transcript, which grows with the call: about 300 bytes a turn.
-DOCUMENT_LIMIT = 16 * 1024 * 1024
 #: Recordings per page of a list, the most the service allows.
 PAGE = 100
 #: Pages of one session we follow, ten thousand recordings: more is a service that never ends its list, and
@@ -53,68 +47,12 @@ MOST_PAGES = 100
 NOBODY = "rec_00000000000000000"
 
 
-#: The path that `download_url` names in generation 2, whatever the API's base.
-_AUDIO = re.compile(r".*/recordings/[^/]+/audio")
-
-
-class RouteMissing(NotFound):
-    """A 404 or 405: no such recording, or no such route."""
-
-
-class RouteForbidden(NotPermitted):
-    """A 403: the key's scope or the account does not allow this route."""
-
-
-#: What a refusal means for the recording that was asked for; any other is a bad response.
-MEANINGS: dict[int, type[KallglotError]] = {
-    400: NoSuchFormat,
-    402: NotPermitted,
-    403: RouteForbidden,
-    404: RouteMissing,
-    405: RouteMissing,
-    409: NotReady,
-    410: NotFound,
-    422: NoSuchFormat,
-    425: NotReady,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Metadata:
-    """A recording, and the lease of its native format where the answer brought one."""
-
-    recording: Recording
-    lease: Lease | None
-
-
 @dataclass(frozen=True, slots=True)
 class SessionPage:
     """A page of the list of sessions, and whether there are more behind it."""
 
     sessions: tuple[Session, ...]
     more: bool
-
-
-class Oddities:
-    """Counts what was passed over in the service's answers. Any thread may note and read."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counts: Counter[str] = Counter()
-
-    def note(self, what: str, count: int = 1) -> None:
-        """Count something that was passed over."""
-        with self._lock:
-            self._counts[what] += count
-
-    def counts(self) -> dict[str, int]:
-        """Return what was passed over so far: answers, items of lists, fields of recordings."""
-        with self._lock:
-            return dict(self._counts)
-
-    def __str__(self) -> str:
-        counts = self.counts()
-        return ", ".join(f"{count} {what}" for what, count in sorted(counts.items())) or "nothing"
 
 
 class Api:
@@ -127,9 +65,9 @@ class Api:
 
     def __init__(self, session: ApiSession, clock: Clock) -> None:
         self._session = session
-        self._clock = clock
-        #: What was passed over in answers, by what it was.
-        self.oddities = Oddities()
+        #: What was passed over in answers: answers, items of lists, fields of recordings.
+        self.oddities = Tally()
+        self._answers = Answers(session, self.oddities, clock)
 
     def metadata(self, recording_id: str, deadline: Deadline) -> Metadata:
         """Ask `GET /recordings/{id}`.
@@ -143,12 +81,12 @@ class Api:
         url = self._session.url(f"/recordings/{recording_id}")
 
         def read(response: requests.Response) -> Metadata:
-            found = self._object(RecordingObject, response, recording_id, OBJECT_LIMIT, deadline)
+            found = self._answers.object(RecordingObject, response, recording_id, OBJECT_LIMIT, deadline)
             if found.says_nothing:
                 raise BadResponse(f"{recording_id}: the answer is no recording")
             if found.gone:
                 raise NotFound(f"{recording_id}: {found.status}")
-            return self._metadata(recording_id, found, response, url)
+            return self._answers.metadata(recording_id, found, response, url)
 
         return self._session.ask(url, deadline, read)
 
@@ -169,23 +107,19 @@ class Api:
         def read(response: requests.Response) -> Lease:
             location = response.headers.get("Location")
             if location:
-                return self._signed(self._session.resolve(location, url), response)
+                return self._answers.signed(self._session.resolve(location, url), response)
             if response.ok and not response.is_redirect:
-                if not _may_be_audio(response):
+                if not may_be_audio(response):
                     raise BadResponse(f"{rendition.recording_id}: the answer is neither a link nor audio")
                 # Not in the reference: the bytes themselves. Then this URL is where they are.
-                return self.streamed(url)
-            raise self._refusal(response, rendition.recording_id, deadline)
+                return streamed(url)
+            raise self._answers.refusal(response, rendition.recording_id, deadline)
 
         return self._session.ask(url, deadline, read)
 
-    def streamed(self, url: Secret, size: int | None = None) -> Lease:
-        """Return the lease of a URL that needs the key on every request and never runs out."""
-        return Lease(url, ends=float("inf"), metered=True, size=size)
-
     def audio(self, recording_id: str, size: int | None) -> Lease:
         """Return the lease of `GET /recordings/{id}/audio` (generation 2); no request is made."""
-        return self.streamed(self._session.url(f"/recordings/{recording_id}/audio"), size)
+        return self._answers.audio(recording_id, size)
 
     def session_recordings(self, session_id: str, deadline: Deadline) -> Iterator[Recording]:
         """Page through `GET /sessions/{id}/recordings`.
@@ -204,9 +138,9 @@ class Api:
             deadline.restart()
 
             def read(response: requests.Response, url: Secret = url) -> tuple[ListObject, list[Recording]]:
-                page = self._object(ListObject, response, session_id, LIST_LIMIT, deadline)
+                page = self._answers.object(ListObject, response, session_id, LIST_LIMIT, deadline)
                 items = [
-                    self._metadata(item.id, item, response, url).recording
+                    self._answers.metadata(item.id, item, response, url).recording
                     for item in page.data
                     if item.id and not item.gone
                 ]
@@ -226,7 +160,7 @@ class Api:
                 "%s: its list of recordings does not end, left after %d pages", session_id, MOST_PAGES
             )
         if skipped:
-            self.oddities.note("items of lists", skipped)
+            self.oddities.add("items of lists", skipped)
             log.warning("%s: %d items of its list are no recordings, passed over", session_id, skipped)
 
     def session_document(self, session_id: str, kind: str, deadline: Deadline) -> bytes:
@@ -249,7 +183,7 @@ class Api:
         url = self._session.url(f"/sessions/{session_id}{below}")
 
         def read(response: requests.Response) -> bytes:
-            body = self._json(response, session_id, DOCUMENT_LIMIT, deadline)
+            body = self._answers.json(response, session_id, DOCUMENT_LIMIT, deadline)
             try:
                 found = parse(dict[str, object], body)
             except ValueError:
@@ -274,7 +208,7 @@ class Api:
         url = self._session.url(f"/sessions?{urlencode({'limit': PAGE, **cursor})}")
 
         def read(response: requests.Response) -> SessionPage:
-            page = self._object(SessionListObject, response, "sessions", LIST_LIMIT, deadline)
+            page = self._answers.object(SessionListObject, response, "sessions", LIST_LIMIT, deadline)
             found = tuple(filter(None, (item.to_session() for item in page.data)))
             return SessionPage(found, bool(page.has_more))
 
@@ -298,69 +232,3 @@ class Api:
         for path in paths:
             if self._session.ask(self._session.url(path), deadline, understood, retry=False):
                 return
-
-    def _metadata(
-        self, recording_id: str, found: RecordingObject, response: requests.Response, asked: Secret
-    ) -> Metadata:
-        if found.odd:
-            self.oddities.note("fields of recordings", len(found.odd))
-            log.debug("%s: passed over what was sent as %s", recording_id, ", ".join(found.odd))
-        location = found.download_url
-        if not location:
-            return Metadata(found.to_recording(recording_id, Delivery.UNKNOWN), None)
-        try:
-            url = self._session.resolve(location, asked)
-        except BadResponse:
-            # One URL that is none must not cost a whole page of a list.
-            self.oddities.note("fields of recordings")
-            return Metadata(found.to_recording(recording_id, Delivery.UNKNOWN), None)
-        if self._session.is_own(url) and _AUDIO.fullmatch(urlsplit(url.reveal()).path):
-            recording = found.to_recording(recording_id, Delivery.STREAMED)
-            return Metadata(recording, self.audio(recording_id, recording.size))
-        recording = found.to_recording(recording_id, Delivery.SIGNED)
-        return Metadata(recording, self._signed(url, response, recording.size))
-
-    def _signed(self, url: Secret, response: requests.Response, size: int | None = None) -> Lease:
-        return Lease(url, ends=lease_end(url, response.headers.get("Date"), self._clock), size=size)
-
-    def _object(
-        self, model: type[T], response: requests.Response, subject: str, limit: int, deadline: Deadline
-    ) -> T:
-        """Return a 200's body as `model`; one that is garbled may be better next time."""
-        try:
-            found = parse(model, self._json(response, subject, limit, deadline))
-        except ValueError:
-            self.oddities.note("answers")
-            raise ServiceFault(f"{subject}: the answer is not JSON") from None
-        if found is None:
-            self.oddities.note("answers")
-            raise BadResponse(f"{subject}: the answer is not what was asked for")
-        return found
-
-    def _json(self, response: requests.Response, subject: str, limit: int, deadline: Deadline) -> bytes:
-        if not response.ok or response.is_redirect:
-            raise self._refusal(response, subject, deadline)
-        if response.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
-            raise BadResponse(f"{subject}: the answer is compressed, which we did not ask for")
-        body = b"".join(pieces(response, limit + 1, deadline))
-        if len(body) > limit:
-            self.oddities.note("answers")
-            raise BadResponse(f"{subject}: the answer is larger than {limit} bytes")
-        return body
-
-    def _refusal(self, response: requests.Response, subject: str, deadline: Deadline) -> KallglotError:
-        """Return what a refusal means for `subject`."""
-        status = response.status_code
-        text = f"{subject}: the API answers {status}"
-        if status >= 400:  # noqa: PLR2004 - client errors; a redirect's body is never read
-            error = parse_error(b"".join(pieces(response, ERROR_LIMIT, deadline)))
-            if error is not None and error.code:
-                request = error.request_id or response.headers.get("X-Request-ID")
-                text += f" {error.code[:60]!r}" + (f" (request {request[:60]!r})" if request else "")
-        return MEANINGS.get(status, BadResponse)(text)
-
-
-def _may_be_audio(response: requests.Response) -> bool:
-    """Tell whether an answer says that it is audio, or does not say: a login page or an error is none."""
-    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    return kind in ("", "application/octet-stream", "binary/octet-stream") or kind.startswith("audio/")

@@ -23,7 +23,7 @@ from kallglotfs.model import (
     Rendition,
     Status,
 )
-from kallglotfs.remote.api import Api, Metadata, RouteForbidden, RouteMissing
+from kallglotfs.remote.answers import Metadata, RouteForbidden, RouteMissing
 from kallglotfs.remote.routes import Route, Routes
 from kallglotfs.single_flight import SingleFlight
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from kallglotfs.clock import Deadline
-    from kallglotfs.remote.api import SessionPage
+    from kallglotfs.remote.api import Api, SessionPage
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict
 from kallglotfs.catalog.intake import Change, Event, RecordingChanged, SessionEnded, TranscriptReady
 from kallglotfs.errors import BadResponse
 from kallglotfs.model import Delivery, Status
-from kallglotfs.remote.schema import RecordingObject, Text, Time, parse
+from kallglotfs.remote.fields import Text, Time  # noqa: TC001 - pydantic looks them up
+from kallglotfs.remote.schema import RecordingObject, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable

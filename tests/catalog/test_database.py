@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kallglotfs.catalog.database import VERSION
 from kallglotfs.catalog.store import CatalogStore
+from kallglotfs.catalog.tables import VERSION
 from kallglotfs.clock import Clock
 from kallglotfs.errors import ConfigError, SystemFault
 from kallglotfs.model import Recording

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fakes import FakeClock
+from kallglotfs.catalog.freshness import SOONEST
 from kallglotfs.catalog.session_store import SessionStore
-from kallglotfs.catalog.sessions import SOONEST, TRANSCRIPT, Sessions
+from kallglotfs.catalog.sessions import TRANSCRIPT, Sessions
 from kallglotfs.catalog.store import CatalogStore
 from kallglotfs.content.documents import Documents
 from kallglotfs.errors import BadResponse, NotFound, NotPermitted, ServiceFault, SystemFault, TimedOut
 from kallglotfs.model import Recording, Status
 from kallglotfs.patience import Patience
-from kallglotfs.remote.schema import Reading
+from kallglotfs.remote.session_schema import Reading
 from kallglotfs.vfs.naming import is_recording_id
 
 if TYPE_CHECKING:

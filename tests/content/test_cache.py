@@ -208,7 +208,7 @@ def test_a_request_that_has_died_unnoticed_is_replaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its readers get their bytes from another one; where that would cost budget they wait for the first."""
-    monkeypatch.setattr("kallglotfs.content.cache.SILENT", 0.3)
+    monkeypatch.setattr("kallglotfs.content.extent.SILENT", 0.3)
     gate = threading.Event()
     made = rig(FakeStorage(content_of(4_000_000)))
     content = made.open()
@@ -234,7 +234,7 @@ def test_a_sender_that_is_slow_to_begin_is_asked_ever_more_rarely(
     rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It converts first, say: in twenty times the limit four requests, not twenty."""
-    monkeypatch.setattr("kallglotfs.content.cache.SILENT", 0.1)
+    monkeypatch.setattr("kallglotfs.content.extent.SILENT", 0.1)
     gate = threading.Event()
     made = rig(FakeStorage(content_of(4_000_000)))
     content = made.open()

@@ -20,7 +20,8 @@ from kallglotfs.clock import Clock
 from kallglotfs.errors import KallglotError, NotFound
 from kallglotfs.model import Delivery, Rendition
 from kallglotfs.remote.api import MOST_PAGES
-from kallglotfs.remote.schema import LARGEST, ListObject, RecordingObject, parse, parse_error
+from kallglotfs.remote.fields import LARGEST
+from kallglotfs.remote.schema import ListObject, RecordingObject, parse, parse_error
 from kallglotfs.vfs.attributes import attributes_of
 from scripted import Asked, reply, scripted
 from tests.remote.conftest import Wired

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conftest import environment, wait_until
+from conftest import await_mount, environment, mount_command, wait_until
 from kallglotfs.cli import mounting
 from kallglotfs.demo.knobs import Fault
 from kallglotfs.mountpoint import mounts_at, probe
@@ -65,10 +65,7 @@ class Spot:
             "log_file": self.folder / "log",
             "timeout": "10s",
         } | options
-        text = ",".join(f"{name}={value}" for name, value in given.items())
-        return [
-            sys.executable, "-m", "kallglotfs.cli.mount_helper", str(path or self.path), "-o", text, *words,
-        ]  # fmt: skip
+        return mount_command(path or self.path, given, *words)
 
     def launch(self, *words: str, path: Path | None = None, **options: object) -> subprocess.Popen[str]:
         """Start a program that mounts here and return at once."""
@@ -85,10 +82,7 @@ class Spot:
     def mount(self, path: Path | None = None, **options: object) -> subprocess.Popen[str]:
         """Mount in the foreground and return once it is there."""
         process = self.launch("--foreground", path=path, **options)
-        assert process.stdout is not None
-        assert process.stderr is not None
-        line = process.stdout.readline()
-        assert "mounted on" in line, process.stderr.read()
+        await_mount(process)
         return process
 
     def run(self, *words: str, **options: object) -> subprocess.CompletedProcess[str]:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import json
 import re
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -15,9 +11,9 @@ from urllib.parse import quote
 import pytest
 
 from certificates import Authority
-from conftest import MountedFolder, end, environment, wait_until
+from conftest import MountedFolder, environment, mount_command, reading, running, wait_until
 from netns import Network, network
-from scripted import Asked, Scripted, ranged, reply, scripted
+from scripted import Asked, Scripted, no_recording, ranged, recording, reply, scripted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,11 +74,10 @@ class World:
         name, _, route = asked.path.removeprefix("/v1/recordings/").partition("/")
         place = self.places.get(name)
         if place is None:
-            return reply(404, b'{"error": {"type": "x", "code": "recording_not_found", "message": "x"}}')
+            return no_recording()
         if route == "download":
             return reply(302, Location=place)
-        facts = {"id": name, "status": "ready", "format": "mp3", "size": len(CONTENT), "download_url": place}
-        return reply(200, json.dumps(facts).encode())
+        return recording(name, place, len(CONTENT))
 
     def of_storage(self, asked: Asked) -> bytes:
         """Answer as the storage."""
@@ -109,41 +104,21 @@ def world(directory: Path, api: str = API, storage: str = STORAGE, **tls: object
 def mounted(made: World, directory: Path, api_url: str, **variables: str) -> Iterator[MountedFolder]:
     """Mount inside a network until the block ends."""
     path, log_file = directory / "mnt", directory / "log"
-    path.mkdir()
-    options = {
+    options: dict[str, object] = {
         "api_url": api_url,
         "state_dir": directory / "state",
         "log_file": log_file,
         "log_level": "debug",
         "timeout": "2s",
     }
-    text = ",".join(f"{name}={value}" for name, value in options.items())
-    command = [sys.executable, "-m", "kallglotfs.cli.mount_helper", str(path), "--foreground", "-o", text]
-    with subprocess.Popen(
-        made.network.command() + command,
-        env=environment(KEY) | variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            line = process.stdout.readline()
-            assert "mounted on" in line, process.stderr.read()
-            yield MountedFolder(made.network.path(path), directory, log_file, process, command)
-        finally:
-            end(process, path)
+    command = mount_command(path, options, "--foreground")
+    with running(made.network.command() + command, environment(KEY) | variables, path) as process:
+        yield MountedFolder(made.network.path(path), directory, log_file, process, command)
 
 
 def outcome(folder: MountedFolder, name: str, extension: str = "mp3") -> str:
     """Return how reading a recording ends: `read`, or the name of an errno."""
-    try:
-        content = (folder.recordings / f"{name}.{extension}").read_bytes()
-    except OSError as error:
-        return errno.errorcode[error.errno or 0]
-    assert content == CONTENT
-    return "read"
+    return reading(folder.recordings / f"{name}.{extension}", CONTENT)
 
 
 @pytest.fixture(scope="module")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from certificates import Authority, self_signed
-from conftest import MountedFolder, end, environment, wait_until
-from scripted import Asked, Scripted, ranged, reply, scripted
+from conftest import MountedFolder, environment, mount_command, reading, running, wait_until
+from scripted import Asked, Scripted, no_recording, ranged, recording, scripted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,16 +29,8 @@ def servers() -> Iterator[tuple[Scripted, Scripted]]:
         def answer(asked: Asked) -> bytes:
             name = asked.path.removeprefix("/v1/recordings/")
             if name.startswith("rec_0") or "/" in name:
-                return reply(404, b'{"error": {"type": "x", "code": "recording_not_found", "message": "x"}}')
-            url = f"{storage.origin}/{name}?signature=CANARY"
-            facts = {
-                "id": name,
-                "status": "ready",
-                "format": "mp3",
-                "size": len(CONTENT),
-                "download_url": url,
-            }
-            return reply(200, json.dumps(facts).encode())
+                return no_recording()
+            return recording(name, f"{storage.origin}/{name}?signature=CANARY", len(CONTENT))
 
         api.answer = answer
         storage.answer = lambda asked: ranged(asked, CONTENT, ETag='"v1"', Connection="close")
@@ -50,12 +39,14 @@ def servers() -> Iterator[tuple[Scripted, Scripted]]:
 
 def command(directory: Path, api_url: str) -> list[str]:
     """Return the command that mounts."""
-    path = directory / "mnt"
-    path.mkdir()
-    options = {"api_url": api_url, "state_dir": directory / "state", "log_file": directory / "log"}
-    text = ",".join(f"{name}={value}" for name, value in options.items())
-    program = [sys.executable, "-m", "kallglotfs.cli.mount_helper", str(path), "--foreground", "-o"]
-    return [*program, f"{text},log_level=debug,timeout=5s"]
+    options: dict[str, object] = {
+        "api_url": api_url,
+        "state_dir": directory / "state",
+        "log_file": directory / "log",
+        "log_level": "debug",
+        "timeout": "5s",
+    }
+    return mount_command(directory / "mnt", options, "--foreground")
 
 
 def variables(**given: str) -> dict[str, str]:
@@ -74,31 +65,13 @@ def folder(servers: tuple[Scripted, Scripted], tmp_path: Path) -> Iterator[Mount
     netrc.touch(mode=0o600)
     netrc.write_text("machine localhost login me password NETRC\ndefault login me password NETRC\n")
     given = variables(SSL_CERT_FILE=str(bundle), HOME=str(tmp_path), NETRC=str(netrc))
-    with subprocess.Popen(
-        command(tmp_path, f"{servers[0].origin}/v1"),
-        env=given,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            line = process.stdout.readline()
-            assert "mounted on" in line, process.stderr.read()
-            yield MountedFolder(path, tmp_path, tmp_path / "log", process)
-        finally:
-            end(process, path)
+    with running(command(tmp_path, f"{servers[0].origin}/v1"), given, path) as process:
+        yield MountedFolder(path, tmp_path, tmp_path / "log", process)
 
 
 def outcome(folder: MountedFolder, name: str) -> str:
     """Return how reading ends: `read`, or the name of an errno."""
-    try:
-        content = (folder.recordings / f"{name}.mp3").read_bytes()
-    except OSError as error:
-        return errno.errorcode[error.errno or 0]
-    assert content == CONTENT
-    return "read"
+    return reading(folder.recordings / f"{name}.mp3", CONTENT)
 
 
 @pytest.mark.parametrize("which", ["api", "storage"])
@@ -153,6 +126,7 @@ def test_an_environment_that_cannot_work_is_one_line_and_no_mount(
     given: dict[str, str], said: str, tmp_path: Path
 ) -> None:
     """And exit code 1, as for any wrong setting."""
+    (tmp_path / "mnt").mkdir()
     done = subprocess.run(
         command(tmp_path, "https://localhost:1/v1"),
         env=variables(**given),

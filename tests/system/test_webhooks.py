@@ -10,7 +10,6 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conftest import environment, wait_until
+from conftest import environment, mount_command, wait_until
 from kallglotfs.demo.webhooks import signature
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from kallglotfs.demo.requestlog import RequestLog
     from kallglotfs.demo.server import DemoServer
 
-HELPER = Path(sys.executable).parent / "mount.kallglotfs"
 SECRET = "whsec_system"
 #: Senders at one time.
 SENDERS = 16
@@ -162,14 +160,16 @@ def test_a_mount_in_the_background_receives_and_frees_the_port(
 ) -> None:
     """Its threads start after the fork; a second mount on the same port is one clear line, and no mount."""
     folders = [tmp_path / "one", tmp_path / "two"]
-    given = {"api_url": service.api_url, "state_dir": tmp_path / "state", "log_file": tmp_path / "log"}
-    text = ",".join(f"{name}={value}" for name, value in (given | options).items())
+    given: dict[str, object] = {
+        "api_url": service.api_url,
+        "state_dir": tmp_path / "state",
+        "log_file": tmp_path / "log",
+    }
 
     def mounting(folder: Path) -> subprocess.CompletedProcess[str]:
         folder.mkdir(exist_ok=True)
-        command = [HELPER, folder, "-o", text]
         return subprocess.run(
-            [str(part) for part in command],
+            mount_command(folder, given | options),
             env=environment(service.api_key),
             capture_output=True,
             text=True,
@@ -219,14 +219,18 @@ def test_a_receiver_without_a_usable_secret_is_refused(
     secret: str | None, mode: int, reason: str, service: DemoServer, tmp_path: Path, port: int
 ) -> None:
     """One clear line, before anything is mounted, also when only checking."""
-    text = f"api_url={service.api_url},state_dir={tmp_path / 'state'},webhook_listen=127.0.0.1:{port}"
+    given: dict[str, object] = {
+        "api_url": service.api_url,
+        "state_dir": tmp_path / "state",
+        "webhook_listen": f"127.0.0.1:{port}",
+    }
     if secret is not None:
         (tmp_path / "hook").write_text(secret)
         (tmp_path / "hook").chmod(mode)
-        text += f",webhook_secret_file={tmp_path / 'hook'}"
+        given["webhook_secret_file"] = tmp_path / "hook"
     (tmp_path / "mnt").mkdir()
     done = subprocess.run(
-        [str(HELPER), str(tmp_path / "mnt"), "-f", "-o", text],
+        mount_command(tmp_path / "mnt", given, "-f"),
         env=environment(service.api_key),
         capture_output=True,
         text=True,

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kallglotfs.model import Transcript, Turn
-from kallglotfs.remote.schema import Reading
+from kallglotfs.remote.session_schema import Reading
 from kallglotfs.vfs.dialogue import begin_of, dialogue, subtitles
 
 if TYPE_CHECKING:
