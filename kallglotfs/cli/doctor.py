@@ -105,7 +105,8 @@ def shown(report: Report, *, verbose: bool, coloured: bool) -> Iterator[str]:
         f"{failures} failure{'s' * (failures != 1)}, {warnings} warning{'s' * (warnings != 1)}, "
         f"{counts[Level.OK]} ok, {counts[Level.SKIPPED]} not checked"
     )
-    yield f"profile {_clean(report.profile)}: {words}; API requests spent: {report.requests}"
+    summary = f"profile {_clean(report.profile)}: {words}; API requests spent: {report.requests}"
+    yield from _wrapped(summary, "", INDENT)
     for level in (Level.FAILURE, Level.WARNING):
         for finding in report.of(level):
             yield from _marked(finding, coloured=coloured)

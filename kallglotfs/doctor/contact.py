@@ -83,8 +83,8 @@ class Contact:
 
     @property
     def requests(self) -> int:
-        """API requests answered so far."""
-        return len(self._witness.answers)
+        """API requests spent so far."""
+        return self._witness.asked
 
     def ask(self, known: Recording | None) -> Heard:
         """Ask the API.

@@ -57,6 +57,8 @@ class Witness(Transport):
         super().__init__(user_agent, gate, proxy_credentials=True)
         self._most = most
         self._clock = clock
+        #: Requests that may have cost something, answered or not.
+        self.asked = 0
         self.answers: list[Answer] = []
 
     def get(self, url: Secret, headers: Mapping[str, str], deadline: Deadline) -> requests.Response:
@@ -67,11 +69,15 @@ class Witness(Transport):
         """
         if self.answers and self.answers[-1].status >= 500:  # noqa: PLR2004 - server errors
             raise BadResponse(f"the API answers {self.answers[-1].status}")
-        if len(self.answers) >= self._most:
+        if self.asked >= self._most:
             raise BadResponse(f"no more than {self._most} API requests are spent here")
+        self.asked += 1
         try:
             response = super().get(url, headers, deadline)
-        except (ServiceFault, Unreachable) as error:
+        except Unreachable as error:
+            self.asked -= 1
+            raise BadResponse(str(error)) from None
+        except ServiceFault as error:
             raise BadResponse(str(error)) from None
         self.answers.append(_noted(response.status_code, response.headers, self._clock.wall()))
         return response
