@@ -102,11 +102,10 @@ def shown(report: Report, *, verbose: bool, coloured: bool) -> Iterator[str]:
     counts = {level: len(report.of(level)) for level in Level}
     failures, warnings = counts[Level.FAILURE], counts[Level.WARNING]
     words = (
-        f"{failures} failure{'s' * (failures != 1)}, {warnings} warning{'s' * (warnings != 1)}, "
-        f"{counts[Level.OK]} ok, {counts[Level.SKIPPED]} not checked"
+        f"{_count(failures, 'failure')}, {_count(warnings, 'warning')}, {counts[Level.OK]} ok, "
+        f"{counts[Level.SKIPPED]} not checked ({_count(report.requests, 'API request')})"
     )
-    summary = f"profile {_clean(report.profile)}: {words}; API requests spent: {report.requests}"
-    yield from _wrapped(summary, "", INDENT)
+    yield from _wrapped(f"profile {_clean(report.profile)}: {words}", "", INDENT)
     for level in (Level.FAILURE, Level.WARNING):
         for finding in report.of(level):
             yield from _marked(finding, coloured=coloured)
@@ -122,6 +121,10 @@ def shown(report: Report, *, verbose: bool, coloured: bool) -> Iterator[str]:
             yield from _marked(finding, coloured=coloured)
     elif not failures and not warnings:
         yield "everything that was checked is all right (--verbose shows it)"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _marked(finding: Finding, *, coloured: bool) -> Iterator[str]:

@@ -72,13 +72,14 @@ def failed(name: str, error: KallglotError, mend: str, level: Level = Level.FAIL
     Args:
         name: of the check.
         error: what was raised.
-        mend: what to do where the error does not say.
+        mend: what to do where the error names no command; empty to do as it says.
         level: how bad it is.
     """
     text, _, advice = str(error).partition("; ")
-    for word in ("run ", "install it with: ", "unmount it first with: ", "create it with: "):
-        advice = advice.removeprefix(word)
-    return Finding(name, level, text, advice or mend)
+    for words in ("run ", "install it with: ", "load the kernel module with: "):
+        if advice.startswith(words):
+            return Finding(name, level, text, advice.removeprefix(words))
+    return Finding(name, level, text, mend or advice)
 
 
 def quoted(path: str | os.PathLike[str]) -> str:

@@ -26,9 +26,8 @@ def state(folder: Path) -> Finding:  # noqa: PLR0911 - one return per cause
     try:
         check_folder(folder)
     except ConfigError as error:
-        text, _, advice = str(error).partition("; ")
-        mend = advice.removeprefix("run ") or f"name another one: -o state_dir=…, or: {_own(folder)}"
-        return failure(name, text.removeprefix("state_dir: "), mend)
+        text = ConfigError(str(error).removeprefix("state_dir: "))
+        return failed(name, text, f"name another state_dir, or: {_own(folder)}")
     except OSError as error:
         return failure(
             name, f"{folder}: {error.strerror}", f"ls -ld {quoted(folder)}; name another state_dir"
@@ -67,7 +66,7 @@ def cache(folder: Path, most: int) -> Finding:
         CacheDirectory(folder)
     except ConfigError as error:
         text = ConfigError(str(error).removeprefix("cache_dir: "))
-        return failed(name, text, f"name another one: -o cache_dir=…, or: {_own(folder)}")
+        return failed(name, text, f"name another cache_dir, or: {_own(folder)}")
     return _not_writable(name, folder) or _room(name, folder, most)
 
 

@@ -1,4 +1,8 @@
-"""`kallglotfs doctor` against set-ups that are really broken: each is named, with its mend, on the first screen."""
+"""`kallglotfs doctor` against set-ups that are really broken: on the first screen stand cause and mend.
+
+What is broken in the machine is so in a mount namespace of the run's own, with the real command. What is
+broken elsewhere is looked at in this process: starting Python fifty times takes a minute.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +28,12 @@ from certificates import Authority, self_signed
 from conftest import environment
 from fault_proxy import FaultProxy
 from kallglotfs.catalog.store import CatalogStore, catalog_path
+from kallglotfs.cli.doctor import shown
 from kallglotfs.clock import Clock
 from kallglotfs.demo.knobs import Fault
+from kallglotfs.doctor import mounts
+from kallglotfs.doctor.examination import examine
+from kallglotfs.doctor.finding import Level
 from kallglotfs.doctor.places import filesystem_of
 from kallglotfs.model import Recording
 from netns import network
@@ -103,17 +111,35 @@ class SetUp:
         store.close()
         return path
 
+    def look(self, *, offline: bool = False, verbose: bool = False) -> Outcome:
+        """Check in this process, and show it as the command does."""
+        began = time.monotonic()
+        with pytest.MonkeyPatch.context() as patch:
+            for name in [*os.environ]:
+                if name not in self.environ:
+                    patch.delenv(name)
+            for name, value in self.environ.items():
+                patch.setenv(name, value)
+            # Mounts of other runs on this machine are none of this one's business.
+            patch.setattr(mounts, "all_mounts", list)
+            options = {name: str(value) for name, value in self.options.items()}
+            report = examine("default", options, Clock(), offline=offline)
+        text = "\n".join(shown(report, verbose=verbose, coloured=False))
+        return Outcome(int(bool(report.of(Level.FAILURE))), text, "", time.monotonic() - began)
+
     def run(self, *words: str, prefix: tuple[str, ...] = ()) -> Outcome:
         """Run the doctor."""
         text = ",".join(f"{name}={value}" for name, value in self.options.items())
         command = [sys.executable, "-m", "kallglotfs", "doctor", *(("-o", text) if text else ()), *words]
         # Mounts of other runs on this machine are none of this one's business.
         kept = "|".join(str(path) for path in self.keep) or "-"
-        away = f"for m in $(findmnt -rno TARGET -t fuse.kallglotfs); do case $m in {kept}) ;; *) umount -l $m;; esac; done"
-        script = "\n".join(["set -e", away, *self.prelude, 'exec "$@"'])
+        away = f"case $m in {kept}) ;; *) umount -l $m;; esac"
+        each = f"for m in $(findmnt -rno TARGET -t fuse.kallglotfs); do {away}; done"
+        script = "\n".join(["set -e", each, *self.prelude, 'exec "$@"'])
+        inside = ["unshare", "--mount", "--propagation=private", "sh", "-c", script, "sh"]
         began = time.monotonic()
         done = subprocess.run(
-            [*prefix, "unshare", "--mount", "--propagation=private", "sh", "-c", script, "sh", *self.user, *command],
+            [*prefix, *inside, *self.user, *command],
             env=self.environ | {"DIR": str(self.folder), "COLUMNS": "80"},
             cwd=Path.cwd(), capture_output=True, text=True, timeout=90, check=False,
         )  # fmt: skip
@@ -161,12 +187,12 @@ def test_a_good_set_up_is_all_right_and_costs_one_request(setup: SetUp) -> None:
     outcome = setup.run()
     assert (outcome.code, outcome.err) == (0, "")
     assert "0 failures" in outcome.out
-    assert "API requests spent: 1" in outcome.out
+    assert "(1 API request)" in outcome.out
     assert setup.service.requests.count("api") == 1
     if filesystem_of(setup.folder) != "tmpfs":
         assert "0 warnings" in outcome.out
         assert "all right" in outcome.out
-    everything = setup.run("--verbose")
+    everything = setup.look(verbose=True)
     for name in (
         "/dev/fuse: there",
         "libfuse: 3",
@@ -189,7 +215,6 @@ def test_an_ordinary_users_good_set_up_is_all_right(theirs: SetUp) -> None:
     assert "0 failures, 0 warnings" in outcome.out
     assert "--recording ID" in outcome.screen
     assert not (theirs.folder / "state").exists()
-    assert "1 ok" not in theirs.run("--recording", KNOWN, "--json").out
     found = json.loads(theirs.run("--recording", KNOWN, "--json").out)
     assert {each["level"] for each in found["checks"]} == {"ok"}
     assert found["api_requests"] == 1
@@ -222,7 +247,7 @@ def test_fusermount3_that_is_not_there(theirs: SetUp) -> None:
 def test_fusermount3_without_setuid(theirs: SetUp) -> None:
     """As a copy or a careless package leaves it."""
     theirs.prelude.append(
-        'install -m 755 /usr/bin/fusermount3 "$DIR/f" && mount --bind "$DIR/f" $(realpath /usr/bin/fusermount3)'
+        'install -m 755 /usr/bin/fusermount3 "$DIR/f"; mount --bind "$DIR/f" $(realpath /usr/bin/fusermount3)'
     )
     theirs.run().names("does not run as root", "chmod 4755 ")
 
@@ -230,9 +255,7 @@ def test_fusermount3_without_setuid(theirs: SetUp) -> None:
 def test_allow_other_that_is_not_permitted(theirs: SetUp) -> None:
     """/etc/fuse.conf has it commented out."""
     (theirs.folder / "fuse.conf").write_text("# user_allow_other\n")
-    theirs.prelude.append(
-        '[ -e /etc/fuse.conf ] || touch /etc/fuse.conf; mount --bind "$DIR/fuse.conf" /etc/fuse.conf'
-    )
+    theirs.prelude.append('mount --bind "$DIR/fuse.conf" /etc/fuse.conf')
     theirs.options["allow_other"] = "true"
     theirs.run().names("allow_other is set", "echo user_allow_other | sudo tee -a /etc/fuse.conf")
 
@@ -254,7 +277,7 @@ def test_a_key_file_that_is_refused(text: str | None, mode: int, cause: str, men
     if text is not None:
         key.write_text(text)
         key.chmod(mode)
-    outcome = setup.run()
+    outcome = setup.look()
     outcome.names(cause, mend)
     assert "sk_test_x" not in outcome.out
     assert setup.service.requests.count("api") == 0
@@ -279,16 +302,16 @@ def test_what_the_service_says_of_key_account_and_clock(
 ) -> None:
     """Told apart, at three requests at the most."""
     setup.service.knobs.change(knobs)
-    outcome = setup.run()
+    outcome = setup.look()
     outcome.names(cause, mend, code)
     assert 1 <= setup.service.requests.count("api") <= 3
-    assert f"API requests spent: {setup.service.requests.count('api')}" in outcome.out
+    assert f"({setup.service.requests.count('api')} API request" in outcome.out
 
 
 def test_a_key_that_is_refused(setup: SetUp) -> None:
     """401, at one request."""
     setup.service.set_api_key("sk_test_another")
-    outcome = setup.run()
+    outcome = setup.look()
     outcome.names("refuses it (401)", "make a new key")
     assert setup.service.requests.count("api") == 1
 
@@ -296,7 +319,7 @@ def test_a_key_that_is_refused(setup: SetUp) -> None:
 def test_a_service_in_trouble_is_not_asked_again_and_again(setup: SetUp) -> None:
     """503, at one request."""
     setup.service.knobs.faults = [Fault("api", "status", times=-1, status=503)]
-    setup.run().names("in trouble itself: the API answers 503", "try again")
+    setup.look().names("in trouble itself: the API answers 503", "try again")
     assert setup.service.requests.count("api") == 1
 
 
@@ -306,7 +329,7 @@ def test_a_page_in_the_place_of_the_api(setup: SetUp) -> None:
         page = b"HTTP/1.1 404 X\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi"
         portal.answer = lambda _: page
         setup.options["api_url"] = f"{portal.origin}/v1"
-        setup.run().names("not the Kallglot API", "check api_url")
+        setup.look().names("not the Kallglot API", "check api_url")
 
 
 def test_an_api_that_refuses_connections(setup: SetUp) -> None:
@@ -314,7 +337,7 @@ def test_an_api_that_refuses_connections(setup: SetUp) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     setup.options["api_url"] = f"http://127.0.0.1:{port}/v1"
-    setup.run().names("refuses the connection", "mend: check api_url")
+    setup.look().names("refuses the connection", "mend: check api_url")
 
 
 def test_an_api_that_answers_no_connection(setup: SetUp) -> None:
@@ -322,13 +345,13 @@ def test_an_api_that_answers_no_connection(setup: SetUp) -> None:
     with FaultProxy(("127.0.0.1", 1)) as proxy:
         proxy.blackhole()
         setup.options["api_url"] = f"{proxy.origin}/v1"
-        setup.run().names("does not answer", "firewall")
+        setup.look().names("does not answer", "firewall")
 
 
 def test_an_api_that_accepts_and_says_nothing(setup: SetUp) -> None:
     """Bounded in time as well."""
     setup.service.knobs.change({"api_latency": 60.0})
-    setup.run().names("not answered", "try again")
+    setup.look().names("not answered", "try again")
 
 
 def test_a_name_that_does_not_exist(setup: SetUp) -> None:
@@ -359,14 +382,14 @@ def test_a_certificate_that_is_refused(
     setup.environ["SSL_CERT_FILE"] = str(AUTHORITY.write(setup.folder / "ca.pem"))
     with scripted(tls=make(), host="localhost") as api:  # type: ignore[arg-type]
         setup.options["api_url"] = f"{api.origin}/v1"
-        setup.run().names(cause, mend)
+        setup.look().names(cause, mend)
         assert api.received == 0
 
 
 def test_a_proxy_that_cannot_be_used(setup: SetUp) -> None:
     """And its password is not shown."""
     setup.environ["ALL_PROXY"] = "socks5://me:CANARY@127.0.0.1:1"
-    outcome = setup.run()
+    outcome = setup.look()
     outcome.names("socks5 proxy", "unset ALL_PROXY")
     assert "CANARY" not in outcome.out
 
@@ -376,7 +399,7 @@ def test_a_storage_that_cannot_be_reached(setup: SetUp) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     setup.service.public_storage_url = f"http://127.0.0.1:{port}"
-    outcome = setup.run()
+    outcome = setup.look()
     outcome.names("storage: 127.0.0.1: cannot connect", "firewall")
     assert "signature" not in outcome.out
     assert setup.service.requests.count("api") == 1
@@ -385,20 +408,20 @@ def test_a_storage_that_cannot_be_reached(setup: SetUp) -> None:
 def test_a_storage_that_ignores_ranges(setup: SetUp) -> None:
     """It works, slowly: a warning."""
     setup.service.knobs.faults = [Fault("storage", "ignore_range", times=-1)]
-    setup.run().names("whole file when asked for a part", "pass Range on", code=0)
+    setup.look().names("whole file when asked for a part", "pass Range on", code=0)
 
 
 def test_a_storage_that_refuses_a_fresh_url(setup: SetUp) -> None:
     """After one renewal."""
     setup.service.knobs.faults = [Fault("storage", "status", times=-1, status=403)]
-    setup.run().names("answers 403 to a fresh URL", "timedatectl")
+    setup.look().names("answers 403 to a fresh URL", "timedatectl")
     assert setup.service.requests.count("api") <= 3
 
 
 def test_generation_2_costs_a_second_request(setup: SetUp) -> None:
     """The storage is the API itself then."""
     setup.service.knobs.change({"generation": 2})
-    outcome = setup.run("--verbose")
+    outcome = setup.look(verbose=True)
     assert outcome.code == 0
     assert "generation: 2" in outcome.out
     assert setup.service.requests.count("api") == 2
@@ -438,7 +461,7 @@ def test_a_catalog_that_stays_locked(setup: SetUp) -> None:
     """By a program that hangs in the middle of a transaction."""
     with contextlib.closing(sqlite3.connect(setup.know(), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        setup.run().names("stays locked", "fuser -v ")
+        setup.look().names("stays locked", "fuser -v ")
 
 
 def test_a_catalog_that_is_damaged_or_newer(setup: SetUp) -> None:
@@ -446,9 +469,9 @@ def test_a_catalog_that_is_damaged_or_newer(setup: SetUp) -> None:
     path = setup.know()
     with contextlib.closing(sqlite3.connect(path)) as other:
         other.execute("PRAGMA user_version = 99")
-    setup.run("--offline").names("written by a newer kallglotfs", "upgrade kallglotfs")
+    setup.look(offline=True).names("written by a newer kallglotfs", "upgrade kallglotfs")
     path.write_bytes(b"no database" * 1000)
-    setup.run("--offline").names("cannot be used", "keep a copy", code=0)
+    setup.look(offline=True).names("cannot be used", "keep a copy", code=0)
     assert path.read_bytes() == b"no database" * 1000
     assert setup.service.requests.count("api") == 0
 
@@ -474,7 +497,7 @@ def test_a_mount_whose_daemon_is_stopped(setup: SetUp, mount: Callable[..., Moun
     finally:
         os.kill(folder.process.pid, signal.SIGCONT)
     outcome.names("does not answer: its daemon is stopped", "umount --lazy ")
-    assert "API requests spent: 1" in outcome.out
+    assert "(1 API request)" in outcome.out
 
 
 @pytest.mark.parametrize(
@@ -484,10 +507,8 @@ def test_a_mount_whose_daemon_is_stopped(setup: SetUp, mount: Callable[..., Moun
 )
 def test_a_helper_link_that_leads_elsewhere(target: str, cause: str, code: int, setup: SetUp) -> None:
     """After the program was moved, or beside another installation."""
-    setup.prelude = [
-        f'mkdir "$DIR/sbin" && ln -s {target} "$DIR/sbin/mount.kallglotfs" && '
-        'mount --bind "$DIR/sbin" $(realpath /sbin)'
-    ]
+    link = f'ln -s {target} "$DIR/sbin/mount.kallglotfs"'
+    setup.prelude = ['mkdir "$DIR/sbin"', link, 'mount --bind "$DIR/sbin" $(realpath /sbin)']
     setup.run().names(cause, "kallglotfs install-helper", code)
 
 
@@ -496,7 +517,7 @@ def test_a_typing_error_in_the_configuration(setup: SetUp) -> None:
     file = setup.folder / "config.toml"
     file.write_text('[default]\nmemory_cach = "1G"\n')
     setup.options = {"config": file}
-    outcome = setup.run("--verbose")
+    outcome = setup.look(verbose=True)
     outcome.names("unknown setting 'memory_cach'", "write 'memory_cache'")
     assert "ok /dev/fuse" in outcome.screen or "ok /dev/fuse" in " ".join(outcome.out.split())
     assert setup.service.requests.count("api") == 0
@@ -512,9 +533,9 @@ def test_webhooks_that_cannot_be_received(setup: SetUp) -> None:
             "webhook_listen": f"127.0.0.1:{taken.getsockname()[1]}",
             "webhook_secret_file": secret,
         }
-        setup.run("--offline").names("others may read it", f"chmod 600 {secret}")
+        setup.look(offline=True).names("others may read it", f"chmod 600 {secret}")
         secret.chmod(0o600)
-        setup.run("--offline").names("Address already in use", "ss -ltnp")
+        setup.look(offline=True).names("Address already in use", "ss -ltnp")
 
 
 def test_a_dozen_troubles_at_once_fit_the_first_screen(theirs: SetUp) -> None:
@@ -536,11 +557,10 @@ def test_a_dozen_troubles_at_once_fit_the_first_screen(theirs: SetUp) -> None:
 
 
 def test_usage(setup: SetUp) -> None:
-    """A wrong option is one line; JSON is JSON whatever is wrong; nobody is shown colours in a pipe."""
+    """A wrong option is one line; JSON is JSON whatever is wrong."""
     wrong = setup.run("-o", "colour=red")
     assert (wrong.code, wrong.out) == (1, "")
     assert wrong.err.count("\n") == 1
-    assert setup.run("--recording", "../x").code == 1
     setup.service.set_api_key("sk_test_another")
     outcome = setup.run("--json")
     found = json.loads(outcome.out)
@@ -548,4 +568,3 @@ def test_usage(setup: SetUp) -> None:
     (bad,) = [each for each in found["checks"] if each["level"] == "failure"]
     assert bad["name"] == "API key"
     assert bad["mend"]
-    assert "\x1b" not in setup.run("--offline", "--verbose").out
