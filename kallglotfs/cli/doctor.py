@@ -47,7 +47,7 @@ INDENT = " " * 9
 @click.option(
     "--recording", metavar="ID", default="", help="Try the storage with this one. [one that is known]"
 )
-@setting_options()
+@setting_options("api_url", "api_key_file", "config", "state_dir", "cache_dir", "disk_cache", "allow_other")
 def doctor(
     profile: str,
     texts: tuple[str, ...],
@@ -162,7 +162,7 @@ def _coloured() -> bool:
 
 def _clean(text: str) -> str:
     """Return a text on one line, without secrets and control characters, whoever has written it."""
-    return escaped(redact(" ".join(text.split(" "))))
+    return escaped(redact(text))
 
 
 def _as_json(report: Report) -> dict[str, object]:

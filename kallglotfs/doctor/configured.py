@@ -36,6 +36,9 @@ def settings(options: Mapping[str, str], profile: str) -> tuple[Settings | None,
         hint = text.partition("(did you mean ")[2].rstrip("?)")
         if hint:
             return None, failure(name, text, f"write {hint} in its place")
+        if text.endswith("there is no configuration file"):
+            mend = f"put a table [{profile}] into ~/.config/kallglotfs/config.toml, or name none"
+            return None, failure(name, text, mend)
         return None, failed(name, error, "mend that line; docs/settings.md names every setting")
     source = loaded.config or "the usual configuration file, if there is one"
     return loaded, ok(name, f"profile {profile}, from {source}")
@@ -113,7 +116,7 @@ def _unusable(name: str, text: str, file: Path | None) -> Finding:
         "not a regular file": "name the file itself",
         "is larger than": "name the file that holds the secret alone",
         "no API key": "install -m 600 /dev/stdin ~/.kallglot-key   (paste the key, Enter, Ctrl-D), and set "
-        "api_key_file=~/.kallglot-key",
+        "api_key_file=~/.kallglot-key; what a unit loads (LoadCredential=), the unit alone sees",
     }
     if file is None:
         mends["is empty"] = "set it, or unset it and use api_key_file"

@@ -9,20 +9,25 @@ import stat
 from pathlib import Path
 
 from kallglotfs import libfuse
-from kallglotfs.doctor.finding import Finding, Level, failed, failure, ok, quoted, warning
+from kallglotfs.doctor.finding import Finding, failed, failure, ok, quoted, warning
 from kallglotfs.errors import SystemFault
 
 #: Left by container engines in the containers they make.
 CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"), Path("/run/systemd/container"))
+CONTAINER_VARIABLES = ("container", "KUBERNETES_SERVICE_HOST")
+#: How a container is given what a mount needs.
+GIVE = "start the container with: --device /dev/fuse --cap-add SYS_ADMIN"
 PROGRAM = "fusermount3"
+#: capabilities(7).
+_CAP_SYS_ADMIN = 21
 #: Where distributions put it, and where libfuse looks by itself.
 USUAL_PLACES = (Path("/usr/bin/fusermount3"), Path("/bin/fusermount3"))
 CONFIG = Path("/etc/fuse.conf")
 
 
 def in_container(marks: tuple[Path, ...] = CONTAINER_MARKS) -> bool:
-    """Tell whether this is a container, as far as engines tell."""
-    return any(mark.exists() for mark in marks)
+    """Tell whether this is a container, as far as engines tell: by a file, or in the environment."""
+    return any(mark.exists() for mark in marks) or any(os.environ.get(name) for name in CONTAINER_VARIABLES)
 
 
 def device() -> Finding:
@@ -33,8 +38,7 @@ def device() -> Finding:
     except SystemFault as error:
         # Permission bits are the container's own business; all else its engine decides.
         if in_container() and "Permission denied" not in str(error):
-            mend = "start the container with: --device /dev/fuse --cap-add SYS_ADMIN"
-            return Finding(name, Level.FAILURE, f"{_cause(error)} in this container", mend)
+            return failure(name, f"{_cause(error)} in this container", GIVE)
         if not Path(name).exists() and _has_module():
             found = f"{name} is missing, though the kernel has the module"
             return failure(name, found, f"mknod -m 666 {name} c 10 229   (as root)")
@@ -71,6 +75,10 @@ def fusermount(user: int | None = None) -> Finding:  # noqa: PLR0911 - one retur
     """
     root = (os.geteuid() if user is None else user) == 0
     path = shutil.which(PROGRAM)
+    if root and not _may_mount():
+        found = "this root may not mount (no CAP_SYS_ADMIN), and fusermount3 could not either"
+        unit = "add CAP_SYS_ADMIN to the unit's CapabilityBoundingSet="
+        return failure("right to mount", found, GIVE if in_container() else unit)
     if root:
         return ok(PROGRAM, f"{path or 'not there'}; root mounts without it")
     if path is None:
@@ -125,10 +133,7 @@ def _cause(error: SystemFault) -> str:
 
 
 def _has_module(filesystems: Path = Path("/proc/filesystems")) -> bool:
-    try:
-        return re.search(r"^\S*\tfuse$", filesystems.read_text(), re.MULTILINE) is not None
-    except OSError:
-        return False
+    return re.search(r"^\S*\tfuse$", _text(filesystems), re.MULTILINE) is not None
 
 
 def _has_capabilities(path: str) -> bool:
@@ -139,7 +144,16 @@ def _has_capabilities(path: str) -> bool:
 
 
 def _no_new_privileges(status: Path = Path("/proc/self/status")) -> bool:
+    return "\nNoNewPrivs:\t1\n" in _text(status)
+
+
+def _may_mount(status: Path = Path("/proc/self/status")) -> bool:
+    found = re.search(r"^CapEff:\t([0-9a-f]+)$", _text(status), re.MULTILINE)
+    return found is None or bool(int(found[1], 16) >> _CAP_SYS_ADMIN & 1)
+
+
+def _text(path: Path) -> str:
     try:
-        return "\nNoNewPrivs:\t1\n" in status.read_text()
+        return path.read_text()
     except OSError:
-        return False
+        return ""

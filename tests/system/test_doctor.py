@@ -232,6 +232,12 @@ def test_a_device_that_is_closed_to_the_user(theirs: SetUp) -> None:
     theirs.run().names("/dev/fuse cannot be opened (Permission denied)", "mend: chmod 666 /dev/fuse")
 
 
+def test_root_that_may_not_mount(setup: SetUp) -> None:
+    """As in a container, or a unit that is too hard."""
+    setup.user = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
+    setup.run("--offline").names("may not mount (no CAP_SYS_ADMIN)", "SYS_ADMIN")
+
+
 def test_fusermount3_that_is_not_on_the_path(theirs: SetUp) -> None:
     """It is there, and cron's PATH does not have it."""
     theirs.user = ["env", "PATH=/nowhere", "/usr/bin/setpriv", *AS_NOBODY[1:]]
