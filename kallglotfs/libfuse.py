@@ -69,6 +69,12 @@ def load() -> ModuleType:
         raise SystemFault("libfuse cannot be loaded; install it with: apt install fuse3 libfuse3-3") from None
 
 
+def describe(binding: ModuleType) -> tuple[tuple[int, int], str]:
+    """Return the version of the libfuse behind the binding, and the name of the library that is loaded."""
+    version = (int(binding.fuse_version_major), int(binding.fuse_version_minor))
+    return version, str(binding._libfuse._name)  # noqa: SLF001 - the binding has no name for it
+
+
 def check_device() -> None:
     """Make sure that the kernel's FUSE device can be used.
 

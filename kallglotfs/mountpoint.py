@@ -28,16 +28,22 @@ MOUNTINFO = Path("/proc/self/mountinfo")
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """One line of mountinfo: where, what type, from what source, on which device."""
+    """One line of mountinfo: where, what type, from what source, which device and options."""
 
     path: str
     kind: str
     source: str
     device: int
+    options: str = ""
 
 
 def mounts_at(path: str, mountinfo: Path = MOUNTINFO) -> list[Mounted]:
-    """Return the mounts at exactly `path`, the topmost last. Touches no filesystem.
+    """Return the mounts at exactly `path`, the topmost last. Touches no filesystem."""
+    return [found for found in all_mounts(mountinfo) if found.path == path]
+
+
+def all_mounts(mountinfo: Path = MOUNTINFO) -> list[Mounted]:
+    """Return every mount, what covers another one behind it. Touches no filesystem.
 
     Format: proc(5), `/proc/pid/mountinfo`.
     """
@@ -46,9 +52,11 @@ def mounts_at(path: str, mountinfo: Path = MOUNTINFO) -> list[Mounted]:
     for line in mountinfo.read_bytes().split(b"\n"):
         before, _, after = os.fsdecode(line).partition(" - ")
         fields, rest = before.split(" "), after.split(" ")
-        if len(fields) > WHERE and len(rest) > 1 and _unescape(fields[WHERE]) == path:
+        if len(fields) > WHERE and len(rest) > 1:
             major, _, minor = fields[DEVICE].partition(":")
-            found.append(Mounted(path, rest[0], _unescape(rest[1]), os.makedev(int(major), int(minor))))
+            device = os.makedev(int(major), int(minor))
+            options = rest[2] if len(rest) > 2 else ""  # noqa: PLR2004 - type, source, options
+            found.append(Mounted(_unescape(fields[WHERE]), rest[0], _unescape(rest[1]), device, options))
     return found
 
 

@@ -31,11 +31,7 @@ def make_private(path: Path) -> int:
     folder = path.parent
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise ConfigError(f"state_dir: {folder}: must be a directory of your own, and no link")
-        if found.st_mode & stat.S_IWOTH:
-            raise ConfigError(f"state_dir: {folder}: everybody may write to it; run chmod 700 {folder}")
+        check_folder(folder)
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         found = path.lstat()
@@ -47,3 +43,17 @@ def make_private(path: Path) -> int:
     except OSError as error:
         raise ConfigError(f"state_dir: {error.filename or folder}: {error.strerror}") from None
     return found.st_ino
+
+
+def check_folder(folder: Path) -> None:
+    """Make sure that a directory is fit to hold what is private.
+
+    Raises:
+        ConfigError: it is a link, another user's or open to everybody.
+        OSError: it cannot be looked at.
+    """
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise ConfigError(f"state_dir: {folder}: must be a directory of your own, and no link")
+    if found.st_mode & stat.S_IWOTH:
+        raise ConfigError(f"state_dir: {folder}: everybody may write to it; run chmod 700 {folder}")

@@ -78,13 +78,28 @@ class Credentials:
         Raises:
             CredentialError: there is none, or its place or form is refused.
         """
-        key = self._from_systemd() or self._from_file() or self._from_environment() or self._from_keyring()
-        if key is None:
-            raise CredentialError(
-                f"no API key: looked in systemd's credential {CREDENTIAL}, api_key_file, {VARIABLE} and the "
-                "keyring; put the key in a file of mode 600 and name it in api_key_file"
-            )
-        return key
+        return self.find()[0]
+
+    def find(self) -> tuple[Secret, str]:
+        """Return the key as `read` does, and the words that name the place it came from.
+
+        Raises:
+            CredentialError: as `read`.
+        """
+        places = (
+            (f"systemd's credential {CREDENTIAL}", self._from_systemd),
+            (f"api_key_file {shown_path(self._api_key_file or '')}", self._from_file),
+            (VARIABLE, self._from_environment),
+            (f"keyring {KEYRING_SERVICE}", self._from_keyring),
+        )
+        for place, look in places:
+            key = look()
+            if key is not None:
+                return key, place
+        raise CredentialError(
+            f"no API key: looked in systemd's credential {CREDENTIAL}, api_key_file, {VARIABLE} and the "
+            "keyring; put the key in a file of mode 600 and name it in api_key_file"
+        )
 
     def _from_systemd(self) -> Secret | None:
         directory = self._environ.get("CREDENTIALS_DIRECTORY")

@@ -74,7 +74,7 @@ class Transport:
         }
         self._proxy_credentials = proxy_credentials
         self._proxies: dict[str, dict[str, str]] = {}
-        if gate.origin is not None and (problem := self._problem(self._proxy_for(gate.origin))):
+        if gate.origin is not None and (problem := self._problem(self.proxy_for(gate.origin))):
             raise ConfigError(problem)
 
     def get(self, url: Secret, headers: Mapping[str, str], deadline: Deadline) -> requests.Response:
@@ -128,7 +128,8 @@ class Transport:
             self._proxies[origin] = proxies
         return proxies
 
-    def _proxy_for(self, url: str) -> str | None:
+    def proxy_for(self, url: str) -> str | None:
+        """Return the proxy that the environment names for a URL; it may hold a password."""
         return requests.utils.select_proxy(url, self._proxies_for(url))
 
     def _check_proxied(self, proxy: str, host: str) -> None:
