@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from kallglotfs.config.settings import Settings
 
 PROGRAM = "kallglotfs add"
-#: What `Oddities` calls the items of lists.
+#: What `remote.api` counts items of lists as that it has passed over.
 ITEMS = "items of lists"
 #: Exit code when something was not added.
 INCOMPLETE = 1
