@@ -21,7 +21,6 @@ from kallglotfs import errors
 from kallglotfs.call_time import CallTime, Step
 from kallglotfs.model import Kind
 from kallglotfs.patience import Patience
-from kallglotfs.repeats import Repeats
 from kallglotfs.vfs.naming import inode_of
 
 if TYPE_CHECKING:
@@ -70,7 +69,9 @@ QUIET = (
 )
 
 #: What differs in the messages of one and the same failure: the recording and the service's request.
-_PARTICULARS = re.compile(r"\b(?:rec|sess)_[A-Za-z0-9]+|\(request [^)]*\)")
+_PARTICULARS = re.compile(r"(?:rec|sess)_[A-Za-z0-9]+|\(request [^)]*\)")
+#: The recording or session that a path is about.
+_SUBJECT = re.compile(r"(rec|sess)_[A-Za-z0-9]+")
 
 #: Type and permissions. A link's are always these, whatever the umask (symlink(7)).
 MODES = {
@@ -158,7 +159,6 @@ class Operations:
         self._on_init = on_init
         self._who = who
         self._throttle_timeout = throttle_timeout
-        self._repeats = Repeats(clock)
 
     def init_with_config(self, conn: Any, _config: Any) -> None:
         """Take note that the kernel is connected."""
@@ -263,7 +263,7 @@ class Operations:
     setxattr = removexattr = _refuse
 
     def os_error(self, error: Exception, what: str, path: str) -> OSError:
-        """Return what the kernel is told of a failure, and log it: at length once, then for who debugs.
+        """Return what the kernel is told of a failure, and log it; the log counts those that repeat.
 
         Args:
             error: what happened.
@@ -271,16 +271,17 @@ class Operations:
             path: of which file.
         """
         if not isinstance(error, errors.KallglotError):
-            log.error("%s %r: unexpected failure", what, path, exc_info=error)
+            fields = _fields(what, path, "EIO", type(error).__name__)
+            log.error("%s %r: unexpected failure", what, path, exc_info=error, extra=fields)
             return OSError(errno.EIO, os.strerror(errno.EIO))
         number = errno_of(error)
-        level, tail = logging.DEBUG, ""
+        level = logging.DEBUG
         if not isinstance(error, QUIET):
             self._filesystem.failed(path, error)
-            untold = self._repeats.since_told((number, _PARTICULARS.sub("", str(error))))
-            level = logging.DEBUG if untold is None else logging.WARNING
-            tail = f" ({untold} more like it since this was last told)" if untold else ""
-        log.log(level, "%s %r: %s: %s%s", what, path, errno.errorcode[number], error, tail)
+            level = logging.WARNING
+        name = errno.errorcode[number]
+        fields = _fields(what, path, name, f"{name} {_PARTICULARS.sub('', str(error))}")
+        log.log(level, "%s %r: %s: %s", what, path, name, error, extra=fields)
         return OSError(number, os.strerror(number))
 
     def _entries(self, path: str, offset: int, handle: int) -> Iterator[tuple[str, dict[str, int], int]]:
@@ -322,3 +323,11 @@ class Operations:
         return Patience(
             self._clock, self._timeout, self._interrupted, self._who, self._throttle_timeout, spent
         )
+
+
+def _fields(what: str, path: str, name: str, kind: str) -> dict[str, str]:
+    """Return what the log is told of a failure besides its message."""
+    subjects = {
+        "session" if match[1] == "sess" else "recording": match[0] for match in _SUBJECT.finditer(path)
+    }
+    return {"call": what, "errno": name, "kind": kind, **subjects}

@@ -19,7 +19,6 @@ GROUND = {
     "patience",
     "single_flight",
     "refusals",
-    "repeats",
     "call_time",
     "tally",
     "",

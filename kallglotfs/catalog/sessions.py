@@ -131,6 +131,10 @@ class Sessions:
         self._unsaved: TTLCache[str, list[Recording]] = TTLCache(MOST, SOONEST, timer=clock.now)
         self._flights: SingleFlight[object] = SingleFlight()
 
+    def set_timeout(self, seconds: float) -> None:
+        """Change what asking may take that begins from now on."""
+        self._timeout = seconds
+
     def ids(self) -> Iterator[str]:
         """Stream the ids of the known sessions, in order."""
         return self._store.ids()

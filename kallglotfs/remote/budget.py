@@ -63,6 +63,12 @@ class Budget:
         self._waiting: list[_Waiter] = []
         self._pace = Pace()
 
+    def set_patience(self, seconds: float) -> None:
+        """Change how long one call may be held up altogether."""
+        with self._condition:
+            self._throttle_timeout = seconds
+            self._condition.notify_all()
+
     def admit(self, deadline: Deadline) -> Pass:
         """Wait for a request's turn and take it from the budget.
 
