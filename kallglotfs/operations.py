@@ -70,8 +70,6 @@ QUIET = (
 
 #: What differs in the messages of one and the same failure: the recording and the service's request.
 _PARTICULARS = re.compile(r"(?:rec|sess)_[A-Za-z0-9]+|\(request [^)]*\)")
-#: The recording or session that a path is about.
-_SUBJECT = re.compile(r"(rec|sess)_[A-Za-z0-9]+")
 
 #: Type and permissions. A link's are always these, whatever the umask (symlink(7)).
 MODES = {
@@ -159,6 +157,11 @@ class Operations:
         self._on_init = on_init
         self._who = who
         self._throttle_timeout = throttle_timeout
+
+    def adopt(self, timeout: float, throttle_timeout: float, uid: int, gid: int, umask: int) -> None:
+        """Change what calls that begin from now on may take, and what they show. Arguments: as at first."""
+        self._timeout, self._throttle_timeout = timeout, throttle_timeout
+        self._uid, self._gid, self._umask = uid, gid, umask
 
     def init_with_config(self, conn: Any, _config: Any) -> None:
         """Take note that the kernel is connected."""
@@ -271,7 +274,7 @@ class Operations:
             path: of which file.
         """
         if not isinstance(error, errors.KallglotError):
-            fields = _fields(what, path, "EIO", type(error).__name__)
+            fields = {"call": what, "errno": "EIO", "kind": "unexpected failure"}
             log.error("%s %r: unexpected failure", what, path, exc_info=error, extra=fields)
             return OSError(errno.EIO, os.strerror(errno.EIO))
         number = errno_of(error)
@@ -280,7 +283,8 @@ class Operations:
             self._filesystem.failed(path, error)
             level = logging.WARNING
         name = errno.errorcode[number]
-        fields = _fields(what, path, name, f"{name} {_PARTICULARS.sub('', str(error))}")
+        kind = f"{name} {_PARTICULARS.sub('', str(error))}"
+        fields = {"call": what, "errno": name, "kind": kind}
         log.log(level, "%s %r: %s: %s", what, path, name, error, extra=fields)
         return OSError(number, os.strerror(number))
 
@@ -323,11 +327,3 @@ class Operations:
         return Patience(
             self._clock, self._timeout, self._interrupted, self._who, self._throttle_timeout, spent
         )
-
-
-def _fields(what: str, path: str, name: str, kind: str) -> dict[str, str]:
-    """Return what the log is told of a failure besides its message."""
-    subjects = {
-        "session" if match[1] == "sess" else "recording": match[0] for match in _SUBJECT.finditer(path)
-    }
-    return {"call": what, "errno": name, "kind": kind, **subjects}

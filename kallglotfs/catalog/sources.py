@@ -117,7 +117,9 @@ class Sources:
         sources = self._sources
         for source in sources:
             if self._due[source.name] <= self._clock.now() and not self._ended.is_set():
-                self._due[source.name] = self._clock.now() + self._step(source)
+                pause = self._step(source)
+                if source in self._sources:
+                    self._due[source.name] = self._clock.now() + pause
         return min((self._due[each.name] for each in sources), default=float("inf")) - self._clock.now()
 
     def _run(self) -> None:
@@ -134,7 +136,7 @@ class Sources:
         except KallglotError as error:
             return self._failed(source.name, state, str(error))
         except Exception as error:  # one source must not end the others
-            log.exception("%s: unexpected failure", source.name)
+            log.exception("%s: unexpected failure", source.name, extra={"source": source.name})
             return self._failed(source.name, state, f"unexpected {type(error).__name__}")
         self._pauses[source.name] = FIRST_PAUSE
         changed = (step.position, step.note) != (state.position, state.last_error) or step.found
@@ -143,7 +145,7 @@ class Sources:
         if changed:
             self._keep(source.name, now)
         if step.found:
-            log.info("%s: %d new", source.name, step.found)
+            log.info("%s: %d new", source.name, step.found, extra={"source": source.name})
         if step.pause is None:
             log.info("%s: no more in this run: %s", source.name, step.note or "done")
             return float("inf")
@@ -151,7 +153,7 @@ class Sources:
 
     def _failed(self, name: str, state: SourceState, reason: str) -> float:
         if state.last_error != reason:
-            log.warning("%s: %s", name, reason)
+            log.warning("%s: %s", name, reason, extra={"source": name})
         self._states[name] = replace(state, last_run=self._clock.wall(), last_error=reason)
         self._keep(name, self._states[name])
         pause = self._pauses[name]

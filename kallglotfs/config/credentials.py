@@ -58,18 +58,10 @@ class Credentials:
     def __repr__(self) -> str:
         return f"Credentials(api_key_file={self._api_key_file!r}, profile={self._profile!r})"
 
-    def look_in(self, api_key_file: Path | None) -> None:
-        """Change where the key is looked for, unless there is none that can be used.
-
-        Raises:
-            CredentialError: as `read`; then nothing is changed.
-        """
+    def look_in(self, api_key_file: Path | None) -> Path | None:
+        """Change the setting `api_key_file`; return what it was."""
         before, self._api_key_file = self._api_key_file, api_key_file
-        try:
-            self.read()
-        except CredentialError:
-            self._api_key_file = before
-            raise
+        return before
 
     def forget_environment(self) -> None:
         """Take `KALLGLOT_API_KEY` out of the environment and remember it here: children do not inherit it."""

@@ -215,13 +215,13 @@ def load(
         **sources.from_options(options, known),
     }
     file = given.get("config")
-    path = None if file is None else os.path.join(directory, Path(file.value).expanduser())
+    path = None if file is None else _below(directory, file.value)
     given = {**sources.from_profile(path, profile, environ, known), **given}
     try:
-        texts: dict[str, Any] = {name: value.value for name, value in given.items()}
-        for name in PATHS & texts.keys():
-            if directory and texts[name].strip() and not texts[name].startswith(("/", "~")):
-                texts[name] = os.path.join(directory, texts[name])
+        texts: dict[str, Any] = {
+            name: _below(directory, each.value) if name in PATHS else each.value
+            for name, each in given.items()
+        }
         return Settings(**texts)
     except ValidationError as error:
         # Only the first: one line, and the next run tells the next.
@@ -229,3 +229,9 @@ def load(
         name = str(first["loc"][0])
         reason = first.get("ctx", {}).get("error", first["msg"])
         raise ConfigError(f"{given[name].origin if name in given else name}: {reason}") from None
+
+
+def _below(directory: str, path: str) -> str:
+    """Return a path as it was meant in a directory that is no longer the working directory."""
+    own = not directory or not path.strip() or path.startswith(("/", "~"))
+    return path if own else f"{directory.rstrip('/')}/{path}"

@@ -40,13 +40,19 @@ class Log:
         self._stderr = stderr
         self._mount = mount
         self._repeats: Repeats | None = None
+        self._as_json = False
+
+    @property
+    def as_json(self) -> bool:
+        """Whether lines are JSON."""
+        return self._as_json
 
     def apply(self, level: str, log_file: Path | None, log_format: str) -> None:
         """Send the package's log where it belongs. A file is opened anew, which may have been rotated.
 
         Args:
             level: debug, info, warning or error.
-            log_file: a file, created 0600; goes before everything else. Another user's file or link is refused.
+            log_file: a file, created 0600; goes before everything else. Another user's is refused.
             log_format: text or json.
 
         Raises:
@@ -63,6 +69,7 @@ class Log:
             root.setLevel(logging.WARNING)
         else:
             self._repeats.redirect(handler)
+        self._as_json = log_format == JSON
         logging.getLogger("kallglotfs").setLevel(level.upper())
         logging.getLogger(ASKED_FOR).setLevel(logging.INFO)
 

@@ -15,21 +15,22 @@ if TYPE_CHECKING:
     import logging
 
 #: The names, in the order in which they are shown. They mean: the recording or session it is about; the call
-#: that failed, and how; the source or the part of the mount; the settings that changed, or that need a remount;
-#: how often an event was repeated in how many seconds; the state of the mount.
+#: that failed, and how; the source of recordings; the settings that changed, or that need a remount; how
+#: often an event was repeated in how many seconds; the state of the mount.
 NAMES = (
     "recording",
     "session",
     "call",
     "errno",
     "source",
-    "part",
     "changed",
     "remount",
     "repeated",
     "seconds",
     "status",
 )
+#: A recording or session in a message.
+_SUBJECT = re.compile(r"(rec|sess)_[A-Za-z0-9]+")
 #: Values that need no quotes in a text.
 _PLAIN = re.compile(r"[\w.:/@+,-]+")
 
@@ -41,13 +42,22 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     }
 
 
+def subjects_of(message: str) -> dict[str, str]:
+    """Return which recording and which session a message is about: the first of each that it names."""
+    found: dict[str, str] = {}
+    for match in _SUBJECT.finditer(message):
+        found.setdefault("session" if match[1] == "sess" else "recording", match[0])
+    return found
+
+
 def pairs(fields: dict[str, Any]) -> str:
     """Return fields as `name=value`, joined by spaces; what stands below a name is told with dots."""
-    return " ".join(f"{name}={_shown(value)}" for name, value in _flat(fields))
+    # Redacted before they are quoted: backslashes could hide what a secret looks like.
+    return " ".join(f"{name}={_shown(value)}" for name, value in _flat(safe(fields)))
 
 
 def safe(value: Any) -> Any:
-    """Return a value for JSON, with every text in it, at any depth, redacted and without control characters."""
+    """Return a value for JSON; every text in it, at any depth, is redacted and without control characters."""
     if value is None or isinstance(value, bool | int | float):
         # Infinity and NaN are no JSON.
         return value if not isinstance(value, float) or abs(value) < float("inf") else str(value)

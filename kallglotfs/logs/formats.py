@@ -10,7 +10,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from kallglotfs.logs.fields import fields_of, pairs, safe
+from kallglotfs.logs.fields import fields_of, pairs, safe, subjects_of
 from kallglotfs.logs.redaction import escaped, lines_of, redact
 
 if TYPE_CHECKING:
@@ -88,12 +88,14 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line, which holds neither secrets nor control characters."""
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        message = record.getMessage()
         entry = {
             "time": moment.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": message,
             **({"mount": self._mount} if self._mount else {}),
+            **subjects_of(message),
             **fields_of(record),
         }
         # Values, not the line: blanking in there could take a quotation mark along.

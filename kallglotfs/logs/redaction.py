@@ -1,8 +1,9 @@
 """The last guard against secrets and forged lines in what we write. Pure.
 
 Nothing in this package formats a key or a signed URL. What looks like one is blanked all the same, since
-libraries' texts pass through here as well. And whoever names a file or sends an answer gets no say in what the
-log looks like: control characters, line ends and marks that turn the direction of writing are shown as escapes.
+libraries' texts pass through here as well. And whoever names a file or sends an answer gets no say in what
+the log looks like: control characters, line ends and marks that turn the direction of writing are shown as
+escapes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 # As such or with percent signs, as a URL inside another URL has them.
 _EQUALS, _BETWEEN = r"(?:=|%3d)", r"(?:[?&;]|%3f|%26|%3b)"
 _SECRETS = re.compile(
-    rf"(?i)(\bsk_(?:live|test)_|\b(?:bearer|basic)(?:\s+|%20|\+)|x-api-key['\"]?\s*[:=,]\s*['\"]?"
+    rf"(?i)(\bsk_(?:live|test)_|\b(?:bearer|basic)(?:\s+|%20|\+)|x-api-key\\*['\"]?\s*[:=,]\s*\\*['\"]?"
     rf"|{_BETWEEN}[\w-]*?(?:sig|signature|token|credential|expires|policy|key)[\w-]*?{_EQUALS})"
     r"[^\s&'\"<>)\]}]+"
 )

@@ -114,7 +114,9 @@ class Budget:
             quota = quota_of(headers, self._clock.wall())
             self._pace.refused(given, quota, self._clock.jitter(), now)
             log.info(
-                "the API's rate limit is reached (429): nothing is sent for %.0f s", self._pace.promised(now)
+                "the API's rate limit is reached (429): nothing is sent for %.0f s",
+                self._pace.promised(now),
+                extra={"kind": "429"},
             )
             self._condition.notify_all()
 
