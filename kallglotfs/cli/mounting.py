@@ -166,7 +166,7 @@ class _Plan:
         """Return what signals ask for, but to end.
 
         On a terminal SIGHUP says that it is gone, and so is whoever has the mount in front of them. Elsewhere
-        nobody sends it but who wants the settings to be read again.
+        nobody sends it but who wants the settings to be read again; nor does who has had it ignored (nohup).
         """
         reload = Reload(
             lambda: load(self.request.options, self.profile, directory=self.directory),
@@ -180,7 +180,7 @@ class _Plan:
         actions: dict[int, Callable[[], None]] = {
             signal.SIGUSR1: lambda: tell(mount.status(), as_json=log.as_json)
         }
-        if not has_terminal():
+        if not has_terminal() or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
             actions[signal.SIGHUP] = reload.run
         return actions
 

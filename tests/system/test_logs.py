@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conftest import wait_until
-from daemons import daemon, entries, stop
+from conftest import environment, wait_until
+from daemons import HELPER, daemon, entries, stop
 from kallglotfs.demo.knobs import Fault
 
 if TYPE_CHECKING:
@@ -99,6 +100,17 @@ def test_the_journal_gets_a_priority_on_every_line(
         assert re.match(
             r"kallglotfs\.operations: (open|getattr) '/recordings/rec_b\.mp3': EACCES", told["<4>"]
         )
+
+
+def test_a_mount_that_fails_is_an_error_in_the_journal(tmp_path: Path, journal: Journal) -> None:
+    """The line that says why, as everywhere, with its priority."""
+    command = [*HELPER, str(tmp_path / "none"), "--foreground"]
+    given = environment(None) | journal.environ
+    assert (
+        subprocess.run(command, env=given, stderr=journal.writing, check=False, timeout=60).returncode == 32
+    )
+    assert wait_until(lambda: bool(journal.lines))
+    assert re.fullmatch(r"<3>mount\.kallglotfs: .*none.*", journal.lines[0])
 
 
 def test_a_stream_that_only_inherited_the_variable_gets_whole_lines(

@@ -293,6 +293,20 @@ def test_who_mounts_on_a_terminal_ends_with_it(
             os.close(master)
 
 
+def test_who_had_hang_ups_ignored_outlives_the_terminal(service: DemoServer, tmp_path: Path) -> None:
+    """As nohup does: its end only has the settings read again."""
+    service.add_recording("rec_a", size=SIZE)
+    master, slave = os.openpty()
+    streams = {"stdin": slave, "stdout": slave, "stderr": slave}
+    before = ("setsid", "--ctty", "env", "--ignore-signal=HUP")
+    with daemon(service, tmp_path, before=before, streams=streams) as mounted:
+        os.close(slave)
+        os.close(master)
+        assert wait_until(lambda: bool(outcomes(mounted)), SOON)
+        assert failure(mounted.recordings / "rec_a.mp3") is None
+        assert stop(mounted) == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_that_ends_still_does_after_hang_ups(
     number: int, service: DemoServer, tmp_path: Path
