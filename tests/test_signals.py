@@ -12,11 +12,11 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Says what comes of each signal, while its main thread holds a lock and sleeps, as do twenty others.
+#: Says what comes of each signal, while its main thread sleeps, as do twenty others.
 PROGRAM = """
 import signal, sys, threading, time
 from kallglotfs.signals import Signals
-ended, busy = threading.Event(), threading.Lock()
+ended = threading.Event()
 def say(text):
     print(text, flush=True)
 def act():
