@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar
 
 from kallglotfs import errors
 from kallglotfs.call_time import CallTime, Step
+from kallglotfs.calls import Calls
 from kallglotfs.model import Kind
 from kallglotfs.patience import Patience
 from kallglotfs.repeats import Repeats
@@ -99,12 +100,13 @@ def _callback(
 
     @functools.wraps(method)
     def guarded(self: Operations, path: str, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return method(self, path, *args, **kwargs)
-        except OSError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the last line of defence
-            raise self.os_error(error, method.__name__, path) from None
+        with self.calls.under_way():
+            try:
+                return method(self, path, *args, **kwargs)
+            except OSError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the last line of defence
+                raise self.os_error(error, method.__name__, path) from None
 
     return guarded
 
@@ -125,6 +127,9 @@ class Operations:
         on_init: called once the kernel is connected.
         who: tells, on a callback's thread, who called; None where it never matters.
         throttle_timeout: seconds one call may wait for the rate limit.
+
+    Attributes:
+        calls: those under way.
     """
 
     #: Times are passed in nanoseconds.
@@ -158,6 +163,7 @@ class Operations:
         self._on_init = on_init
         self._who = who
         self._throttle_timeout = throttle_timeout
+        self.calls = Calls()
         self._repeats = Repeats(clock)
 
     def init_with_config(self, conn: Any, _config: Any) -> None:

@@ -22,6 +22,7 @@ GROUND = {
     "repeats",
     "call_time",
     "tally",
+    "calls",
     "",
 }
 #: What each part may import besides itself and the ground floor.
@@ -37,6 +38,8 @@ ALLOWED = {
     "callers": {"caller"},
     "logs": set(),
     "notify": set(),
+    "self_check": {"mountpoint"},
+    "watchdog": {"notify"},
     "programs": set(),
     "status": set(),
     "mountpoint": set(),
@@ -58,6 +61,8 @@ ALLOWED = {
         "mountpoint",
         "background",
         "request_limit",
+        "self_check",
+        "watchdog",
         "unmounting",
         "operations",
         "programs",

@@ -22,6 +22,7 @@ from kallglotfs.errors import ConfigError, KallglotError, MountError
 from kallglotfs.hardening import harden, raise_descriptors
 from kallglotfs.mount import Mount
 from kallglotfs.mountpoint import check_mount_point, probe, resolved
+from kallglotfs.notify import Notifier
 from kallglotfs.unmounting import clear_dead, unmount
 from kallglotfs.webhooks.secrets import WebhookSecrets
 
@@ -63,6 +64,10 @@ def run(request: Request) -> int:
         The exit code; every failure has been printed as one line.
     """
     secure_streams()
+    # Taken out of the environment whatever comes; in the background we are not the process it is for.
+    notifier = Notifier.from_environment()
+    if not request.foreground:
+        notifier = Notifier()
     harden()
     raise_descriptors()
     profile = profile_of(request.source)
@@ -80,7 +85,7 @@ def run(request: Request) -> int:
         complain(request.program, str(error))
         return exit_code(error)
     credentials.forget_environment()
-    plan = _Plan(request, settings, profile, mount_point, credentials, binding, Clock())
+    plan = _Plan(request, settings, profile, mount_point, credentials, binding, Clock(), notifier)
     if request.fake:
         if dead:
             complain(request.program, f"{mount_point}: a dead mount is there; mounting would clear it")
@@ -108,6 +113,7 @@ class _Plan:
     credentials: Credentials
     binding: ModuleType
     clock: Clock
+    notifier: Notifier
 
     def check(self, stderr: int | None) -> int:
         """Check what can be checked without mounting."""
@@ -133,7 +139,13 @@ class _Plan:
                 clear_dead(self.mount_point)
                 check_mount_point(self.mount_point)
             mount = Mount(
-                self.settings, self.profile, self.mount_point, self.credentials.read, self.binding, self.clock
+                self.settings,
+                self.profile,
+                self.mount_point,
+                self.credentials.read,
+                self.binding,
+                self.clock,
+                self.notifier,
             )
             return mount.serve(mounted)
         except KallglotError as error:
