@@ -22,7 +22,6 @@ from kallglotfs.call_time import CallTime, Step
 from kallglotfs.calls import Calls
 from kallglotfs.model import Kind
 from kallglotfs.patience import Patience
-from kallglotfs.repeats import Repeats
 from kallglotfs.vfs.naming import inode_of
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ QUIET = (
 )
 
 #: What differs in the messages of one and the same failure: the recording and the service's request.
-_PARTICULARS = re.compile(r"\b(?:rec|sess)_[A-Za-z0-9]+|\(request [^)]*\)")
+_PARTICULARS = re.compile(r"(?:rec|sess)_[A-Za-z0-9]+|\(request [^)]*\)")
 
 #: Type and permissions. A link's are always these, whatever the umask (symlink(7)).
 MODES = {
@@ -164,7 +163,15 @@ class Operations:
         self._who = who
         self._throttle_timeout = throttle_timeout
         self.calls = Calls()
-        self._repeats = Repeats(clock)
+
+    def adopt(self, timeout: float, throttle_timeout: float, uid: int, gid: int, umask: int) -> None:
+        """Change what calls that begin from now on may take, and what they show. Arguments: as at first."""
+        self._timeout, self._throttle_timeout = timeout, throttle_timeout
+        self._uid, self._gid, self._umask = uid, gid, umask
+
+    def longest(self) -> float:
+        """Return the seconds a call may take."""
+        return self._timeout + self._throttle_timeout
 
     def init_with_config(self, conn: Any, _config: Any) -> None:
         """Take note that the kernel is connected."""
@@ -269,7 +276,7 @@ class Operations:
     setxattr = removexattr = _refuse
 
     def os_error(self, error: Exception, what: str, path: str) -> OSError:
-        """Return what the kernel is told of a failure, and log it: at length once, then for who debugs.
+        """Return what the kernel is told of a failure, and log it; the log counts those that repeat.
 
         Args:
             error: what happened.
@@ -277,16 +284,18 @@ class Operations:
             path: of which file.
         """
         if not isinstance(error, errors.KallglotError):
-            log.error("%s %r: unexpected failure", what, path, exc_info=error)
+            fields = {"call": what, "errno": "EIO", "kind": "unexpected failure"}
+            log.error("%s %r: unexpected failure", what, path, exc_info=error, extra=fields)
             return OSError(errno.EIO, os.strerror(errno.EIO))
         number = errno_of(error)
-        level, tail = logging.DEBUG, ""
+        level = logging.DEBUG
         if not isinstance(error, QUIET):
             self._filesystem.failed(path, error)
-            untold = self._repeats.since_told((number, _PARTICULARS.sub("", str(error))))
-            level = logging.DEBUG if untold is None else logging.WARNING
-            tail = f" ({untold} more like it since this was last told)" if untold else ""
-        log.log(level, "%s %r: %s: %s%s", what, path, errno.errorcode[number], error, tail)
+            level = logging.WARNING
+        name = errno.errorcode[number]
+        kind = f"{name} {_PARTICULARS.sub('', str(error))}"
+        fields = {"call": what, "errno": name, "kind": kind}
+        log.log(level, "%s %r: %s: %s", what, path, name, error, extra=fields)
         return OSError(number, os.strerror(number))
 
     def _entries(self, path: str, offset: int, handle: int) -> Iterator[tuple[str, dict[str, int], int]]:

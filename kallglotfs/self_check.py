@@ -107,7 +107,7 @@ class SelfCheck:
         ask: asks the mount for an answer: seconds to wait; returns as `Question.answer` does.
         calls: under way.
         threads: how many calls there can be at one time.
-        bound: seconds a call may take by the settings.
+        bound: returns the seconds a call may take by the settings, which may change.
         overdue: returns the seconds for which the threads that fetch have not got on.
     """
 
@@ -116,13 +116,14 @@ class SelfCheck:
         ask: Callable[[float], int | None],
         calls: Calls,
         threads: int,
-        bound: float,
+        bound: Callable[[], float],
         overdue: Callable[[], float],
     ) -> None:
         self._ask = ask
         self._calls = calls
         self._threads = threads
-        self._longest = bound + GRACE
+        self._bound = bound
+        self._longest = 0.0
         self._overdue = overdue
 
     def trouble(self, patience: float) -> str:
@@ -137,7 +138,9 @@ class SelfCheck:
         return self._overlong() or self._unanswered(patience)
 
     def _overlong(self) -> str:
-        oldest, overdue, longest = self._calls.oldest(), self._overdue(), self._longest
+        # Never less than it was: a call goes on as it began.
+        longest = self._longest = max(self._longest, self._bound() + GRACE)
+        oldest, overdue = self._calls.oldest(), self._overdue()
         if oldest > longest:
             return f"a call is under way for {oldest:.0f} s, none may take longer than {longest:.0f} s"
         if overdue > longest:

@@ -15,12 +15,9 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from kallglotfs.repeats import Repeats
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from kallglotfs.clock import Clock
     from kallglotfs.notify import Notifier
 
 log = logging.getLogger(__name__)
@@ -39,7 +36,6 @@ class Watchdog:
         trouble: looks; takes the seconds the mount may take to answer, returns what is wrong.
         state: returns the state of all parts: takes every lock there is and asks the catalog.
         where: the mount point.
-        clock: what tells the time.
     """
 
     def __init__(
@@ -48,13 +44,11 @@ class Watchdog:
         trouble: Callable[[float], str],
         state: Callable[[], Mapping[str, Any]],
         where: str,
-        clock: Clock,
     ) -> None:
         self._notifier = notifier
         self._trouble = trouble
         self._state = state
         self._where = where
-        self._repeats = Repeats(clock)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
@@ -82,17 +76,13 @@ class Watchdog:
                 if self._ended.is_set():
                     return
                 if wrong:
-                    self._warn(wrong)
+                    log.error("self-check failed, the watchdog gets no sign of life: %s", wrong)
                     text = f"NOT SERVING: {wrong}"
                 else:
                     self._notifier.alive()
             self._notifier.status(text)
             if self._ended.wait(pause):
                 return
-
-    def _warn(self, wrong: str) -> None:
-        if self._repeats.since_told(wrong.partition(" for ")[0]) is not None:
-            log.error("self-check failed, the watchdog gets no sign of life: %s", wrong)
 
     def _line(self) -> str:
         """Return the state in one line. Numbers alone: nothing here names a recording."""

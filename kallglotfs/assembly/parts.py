@@ -79,7 +79,6 @@ class Parts:
 
     Attributes:
         filesystem: what the callbacks ask.
-        status: the state of all parts.
         demand: the threads that fetch what somebody waits for.
     """
 
@@ -136,6 +135,10 @@ class Parts:
             settings.timeout,
             is_recording_id,
         )
+        self._adder = Adder(
+            self._store, self._remote.service, is_recording_id, is_session_id, clock, settings.timeout
+        )
+        self._timed = (self._blocks, catalog, sessions, self._adder)
         self._sources = self._build_sources(catalog, sessions)
         self._webhooks = self._build_webhooks(catalog)
         identity = Identity(
@@ -146,8 +149,8 @@ class Parts:
             os.getpid(),
             round(clock.wall(), 3),
         )
-        self.status = self._build_status(identity)
-        self.filesystem = self._build_filesystem(catalog, sessions, self.status)
+        self._status = self._build_status(identity)
+        self.filesystem = self._build_filesystem(catalog, sessions, self._status)
 
     def start(self) -> None:
         """Begin with what runs by itself."""
@@ -173,6 +176,25 @@ class Parts:
             self._disk.close()
         self._store.close()
 
+    def adopt(self, settings: Settings) -> None:
+        """Take over the settings that may change; what is under way goes on as it began."""
+        before, self._settings = self._settings, settings
+        for part in self._timed:
+            part.set_timeout(settings.timeout)
+        self._remote.budget.set_patience(settings.throttle_timeout)
+        if self._disk is not None and settings.disk_cache != before.disk_cache:
+            self._disk.resize(settings.disk_cache)
+        if settings.ids_file != before.ids_file:
+            self._sources.replace(IdsFile.name, self._ids_file())
+
+    def renew_key(self) -> None:
+        """Take over the key that is kept now."""
+        self._remote.key.renew()
+
+    def status(self) -> dict[str, Any]:
+        """Return the state of everything."""
+        return self._status.status()
+
     def _build_retention(self, documents: Documents, drop_pages: Callable[[str], None]) -> Retention:
         def let_go(subject: str) -> bool:
             documents.forget(subject)
@@ -194,15 +216,19 @@ class Parts:
         settings, clock, service = self._settings, self._clock, self._remote.service
 
         def deadline() -> Deadline:
-            return Deadline(clock, settings.timeout, Urgency.BACKGROUND)
+            return Deadline(clock, self._settings.timeout, Urgency.BACKGROUND)
 
         sources: list[Source] = [Processing(self._store, service, deadline, clock, catalog.noted)]
-        if settings.ids_file is not None:
-            adder = Adder(self._store, service, is_recording_id, is_session_id, clock, settings.timeout)
-            sources.append(IdsFile(settings.ids_file, adder))
+        ids_file = self._ids_file()
+        if ids_file is not None:
+            sources.append(ids_file)
         if settings.backfill:
             sources.append(BackFill(service, self._session_store, sessions, deadline, is_session_id))
         return Sources(sources, SourceStore(self._store.database), clock)
+
+    def _ids_file(self) -> IdsFile | None:
+        path = self._settings.ids_file
+        return None if path is None else IdsFile(path, self._adder)
 
     def _build_webhooks(self, catalog: Catalog) -> Endpoint | None:
         settings = self._settings
