@@ -147,10 +147,15 @@ class Container:
         ).stdout
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """Start a program inside and go on."""
+        """Start a program inside and go on; one that reads its input is ended by closing that."""
         whole = [*self._enter(), *command]
         return subprocess.Popen(
-            whole, env=self._environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            whole,
+            env=self._environment(),
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
 
     def show(self, unit: str, *names: str) -> dict[str, str]:
