@@ -21,8 +21,10 @@ from kallglotfs.negotiation import raise_read_ahead
 from kallglotfs.operations import Operations
 from kallglotfs.programs import DeniedPrograms
 from kallglotfs.request_limit import fitted, kernel_limit
+from kallglotfs.self_check import Begun, Question, SelfCheck
 from kallglotfs.signals import Signals
 from kallglotfs.unmounting import unmount
+from kallglotfs.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,8 +33,12 @@ if TYPE_CHECKING:
     from kallglotfs.clock import Clock
     from kallglotfs.config.settings import Settings
     from kallglotfs.model import Secret
+    from kallglotfs.notify import Notifier
 
 log = logging.getLogger(__name__)
+
+#: Seconds the mount may take to answer before the service manager is told that it is ready.
+ANSWER = 10.0
 
 
 def _within_kernel_limit(settings: Settings) -> Settings:
@@ -57,6 +63,7 @@ class Mount:
         read_key: reads the API key afresh.
         binding: libfuse, from `libfuse.load`.
         clock: what tells the time.
+        notifier: tells the service manager.
     """
 
     def __init__(
@@ -67,6 +74,7 @@ class Mount:
         read_key: Callable[[], Secret],
         binding: ModuleType,
         clock: Clock,
+        notifier: Notifier,
     ) -> None:
         settings = _within_kernel_limit(settings)
         self._settings = settings
@@ -80,6 +88,9 @@ class Mount:
         )
         self._denied = DeniedPrograms(settings.deny_programs)
         self._operations = self._build()
+        self._notifier = notifier
+        self._question = Question(mount_point)
+        self._watchdog = self._build_watchdog()
 
     def serve(self, ready: Callable[[], None], on_signal: Mapping[int, Callable[[], None]]) -> int:
         """Mount, call `ready` once the mount answers, and serve until it ends.
@@ -101,6 +112,7 @@ class Mount:
             self._session.start(self._operations)
             try:
                 self._check_mounted()
+                self._check_answers()
             except MountError:
                 # Gone before anybody is told that it failed.
                 self._session.stop()
@@ -109,7 +121,10 @@ class Mount:
             self._parts.start()
             log.info("mounted on %s", self._mount_point)
             ready()
+            self._notifier.ready(f"mounted on {self._mount_point}")
+            self._watchdog.start()
             self._session.wait()
+            self._say_ending()
             log.info("unmounted %s", self._mount_point)
         finally:
             signals.stop()
@@ -150,6 +165,29 @@ class Mount:
             throttle_timeout=settings.throttle_timeout,
         )
 
+    def _build_watchdog(self) -> Watchdog:
+        parts = self._parts
+        check = SelfCheck(
+            self._question.answer,
+            self._operations.calls,
+            libfuse.THREADS,
+            self._operations.longest,
+            Begun(parts.demand, parts.received).overdue,
+        )
+        return Watchdog(self._notifier, check.trouble, parts.status, self._mount_point)
+
+    def _check_answers(self) -> None:
+        """Make sure that others get an answer, before a service manager has them come.
+
+        Without one, who started us makes sure of it.
+        """
+        if self._notifier.listening and self._question.answer(ANSWER) != 0:
+            raise MountError(f"{self._mount_point}: the mount does not answer")
+
+    def _say_ending(self) -> None:
+        self._watchdog.stop()
+        self._notifier.stopping()
+
     def _check_mounted(self) -> None:
         """Make sure that the mount is there, and alone.
 
@@ -168,6 +206,7 @@ class Mount:
     def _leave(self) -> None:
         """End the process although the session has not ended."""
         log.warning("%s: does not end by itself, leaving it", self._mount_point)
+        self._say_ending()
         if any(each.kind == KIND for each in mounts_at(self._mount_point)):
             with contextlib.suppress(MountError):
                 unmount(self._mount_point, lazy=True)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar
 
 from kallglotfs import errors
 from kallglotfs.call_time import CallTime, Step
+from kallglotfs.calls import Calls
 from kallglotfs.model import Kind
 from kallglotfs.patience import Patience
 from kallglotfs.vfs.naming import inode_of
@@ -98,12 +99,13 @@ def _callback(
 
     @functools.wraps(method)
     def guarded(self: Operations, path: str, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return method(self, path, *args, **kwargs)
-        except OSError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the last line of defence
-            raise self.os_error(error, method.__name__, path) from None
+        with self.calls.under_way():
+            try:
+                return method(self, path, *args, **kwargs)
+            except OSError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the last line of defence
+                raise self.os_error(error, method.__name__, path) from None
 
     return guarded
 
@@ -124,6 +126,9 @@ class Operations:
         on_init: called once the kernel is connected.
         who: tells, on a callback's thread, who called; None where it never matters.
         throttle_timeout: seconds one call may wait for the rate limit.
+
+    Attributes:
+        calls: those under way.
     """
 
     #: Times are passed in nanoseconds.
@@ -157,11 +162,16 @@ class Operations:
         self._on_init = on_init
         self._who = who
         self._throttle_timeout = throttle_timeout
+        self.calls = Calls()
 
     def adopt(self, timeout: float, throttle_timeout: float, uid: int, gid: int, umask: int) -> None:
         """Change what calls that begin from now on may take, and what they show. Arguments: as at first."""
         self._timeout, self._throttle_timeout = timeout, throttle_timeout
         self._uid, self._gid, self._umask = uid, gid, umask
+
+    def longest(self) -> float:
+        """Return the seconds a call may take."""
+        return self._timeout + self._throttle_timeout
 
     def init_with_config(self, conn: Any, _config: Any) -> None:
         """Take note that the kernel is connected."""

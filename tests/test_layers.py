@@ -21,6 +21,7 @@ GROUND = {
     "refusals",
     "call_time",
     "tally",
+    "calls",
     "",
 }
 #: What each part may import besides itself and the ground floor.
@@ -38,6 +39,8 @@ ALLOWED = {
     "reload": {"config", "logs", "notify"},
     "signals": set(),
     "notify": set(),
+    "self_check": {"mountpoint"},
+    "watchdog": {"notify"},
     "programs": set(),
     "status": set(),
     "mountpoint": set(),
@@ -59,6 +62,8 @@ ALLOWED = {
         "mountpoint",
         "background",
         "request_limit",
+        "self_check",
+        "watchdog",
         "unmounting",
         "operations",
         "programs",

@@ -76,6 +76,10 @@ class Parts:
     Raises:
         ConfigError: a directory cannot be used, or an address not be listened on.
         CredentialError: there is no usable key.
+
+    Attributes:
+        filesystem: what the callbacks ask.
+        demand: the threads that fetch what somebody waits for.
     """
 
     def __init__(
@@ -97,12 +101,12 @@ class Parts:
         self._disk = open_cache(settings, read_key, clock) if settings.disk_cache else None
         # One thread for each callback, and some for those whose readers are gone. A bulk reader whose turn at
         # the API is a minute off keeps nobody waiting.
-        self._demand = ThreadPoolExecutor(callbacks + SPARE_THREADS, thread_name_prefix="demand")
+        self.demand = ThreadPoolExecutor(callbacks + SPARE_THREADS, thread_name_prefix="demand")
         self._ahead = ThreadPoolExecutor(settings.streams, thread_name_prefix="ahead")
         self._blocks = BlockCache(
             settings.memory_cache,
             self._remote.storage,
-            self._demand,
+            self.demand,
             self._ahead,
             clock,
             settings.timeout,
@@ -114,7 +118,7 @@ class Parts:
         catalog = Catalog(
             self._store,
             self._remote.service,
-            self._demand,
+            self.demand,
             clock,
             settings.timeout,
             self._retention.gone,
@@ -126,7 +130,7 @@ class Parts:
             self._remote.service,
             Reading(),
             documents,
-            self._demand,
+            self.demand,
             clock,
             settings.timeout,
             is_recording_id,
@@ -155,12 +159,16 @@ class Parts:
         if self._webhooks is not None:
             self._webhooks.start()
 
+    def received(self) -> int:
+        """Return the bytes that have come from the storage so far."""
+        return self._tally.counts().get("fetched_bytes", 0)
+
     def stop(self) -> None:
         """End everything, without waiting for what still sits in a network call."""
         log.info("passed over in the service's answers: %s", self._remote.api.oddities)
         if self._webhooks is not None:
             self._webhooks.stop()
-        self._demand.shutdown(wait=False, cancel_futures=True)
+        self.demand.shutdown(wait=False, cancel_futures=True)
         self._ahead.shutdown(wait=False, cancel_futures=True)
         self._retention.stop()
         self._sources.stop()
@@ -202,7 +210,7 @@ class Parts:
             let_go,
             drop_pages,
         )
-        return Retention(self._store, remains, look_up, self._demand, self._clock)
+        return Retention(self._store, remains, look_up, self.demand, self._clock)
 
     def _build_sources(self, catalog: Catalog, sessions: Sessions) -> Sources:
         settings, clock, service = self._settings, self._clock, self._remote.service

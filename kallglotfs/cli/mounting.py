@@ -68,6 +68,10 @@ def run(request: Request) -> int:
         The exit code; every failure has been printed as one line.
     """
     secure_streams()
+    # Taken out of the environment whatever comes; in the background we are not the process it is for.
+    notifier = Notifier.from_environment()
+    if not request.foreground:
+        notifier = Notifier()
     harden()
     raise_descriptors()
     profile = profile_of(request.source)
@@ -85,7 +89,9 @@ def run(request: Request) -> int:
         complain(request.program, str(error))
         return exit_code(error)
     credentials.forget_environment()
-    plan = _Plan(request, settings, profile, mount_point, credentials, binding, Clock(), _directory())
+    plan = _Plan(
+        request, settings, profile, mount_point, credentials, binding, Clock(), _directory(), notifier
+    )
     if request.fake:
         if dead:
             complain(request.program, f"{mount_point}: a dead mount is there; mounting would clear it")
@@ -114,6 +120,7 @@ class _Plan:
     binding: ModuleType
     clock: Clock
     directory: str
+    notifier: Notifier
 
     def check(self, stderr: int | None) -> int:
         """Check what can be checked without mounting."""
@@ -137,7 +144,13 @@ class _Plan:
                 clear_dead(self.mount_point)
                 check_mount_point(self.mount_point)
             mount = Mount(
-                self.settings, self.profile, self.mount_point, self.credentials.read, self.binding, self.clock
+                self.settings,
+                self.profile,
+                self.mount_point,
+                self.credentials.read,
+                self.binding,
+                self.clock,
+                self.notifier,
             )
             return mount.serve(mounted, self._on_signal(mount, log))
         except KallglotError as error:
@@ -175,7 +188,7 @@ class _Plan:
             log,
             mount.adopt,
             mount.renew_key,
-            Notifier.from_environment(),
+            self.notifier,
         )
         actions: dict[int, Callable[[], None]] = {
             signal.SIGUSR1: lambda: tell(mount.status(), as_json=log.as_json)

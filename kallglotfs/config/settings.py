@@ -20,15 +20,25 @@ from kallglotfs.config.units import MIB
 from kallglotfs.errors import ConfigError
 
 
+def _from_systemd(variable: str) -> Path | None:
+    """Return the first directory of a unit's `StateDirectory=`, `CacheDirectory=` (systemd.exec(5))."""
+    path = os.environ.get(variable, "").partition(":")[0]
+    return Path(path) if path.startswith("/") else None
+
+
 def _state_dir() -> Path:
-    """Return where state is kept: the system's place for root, the user's own otherwise."""
+    """Return where state is kept: as systemd says, the system's place for root, else the user's own."""
+    if given := _from_systemd("STATE_DIRECTORY"):
+        return given
     if os.geteuid() == 0:
         return Path("/var/lib/kallglotfs")
     return platformdirs.user_state_path("kallglotfs")
 
 
 def _cache_dir() -> Path:
-    """Return where caches are kept: the system's place for root, the user's own otherwise."""
+    """Return where caches are kept: as systemd says, the system's place for root, else the user's own."""
+    if given := _from_systemd("CACHE_DIRECTORY"):
+        return given
     if os.geteuid() == 0:
         return Path("/var/cache/kallglotfs")
     return platformdirs.user_cache_path("kallglotfs")
