@@ -123,6 +123,8 @@ class Mount:
             ready()
             self._notifier.ready(f"mounted on {self._mount_point}")
             self._watchdog.start()
+            # Not before: a reload tells the service manager that we are ready.
+            signals.start()
             self._session.wait()
             self._say_ending()
             log.info("unmounted %s", self._mount_point)

@@ -49,21 +49,25 @@ class Signals:
         self._worker = threading.Thread(target=self._work, name="signal-work", daemon=True)
 
     def take(self) -> None:
-        """Take the signals from now on."""
+        """Take the signals from now on: those that end count at once, the others wait for `start`."""
         reading, writing = os.pipe2(os.O_CLOEXEC)
         # A pipe that is full holds enough of them.
         os.set_blocking(writing, False)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        self._worker.start()
         threading.Thread(target=self._read, args=(reading,), name="signals", daemon=True).start()
         for number in self._actions.keys() | self._ending:
             signal.signal(number, _nothing)
+
+    def start(self) -> None:
+        """Begin with actions."""
+        self._worker.start()
 
     def stop(self) -> None:
         """Begin no further action, and wait a moment for one that is under way."""
         self._stopped = True
         self._wanted.put(frozenset())
-        self._worker.join(PATIENCE)
+        if self._worker.is_alive():
+            self._worker.join(PATIENCE)
 
     def _read(self, reading: int) -> None:
         while True:

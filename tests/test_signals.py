@@ -33,6 +33,7 @@ signals = Signals(
 for _ in range(20):
     threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
 signals.take()
+signals.start()
 say("ready")
 ended.wait(60)
 signals.stop()

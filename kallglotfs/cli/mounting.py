@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kallglotfs import libfuse, logs
@@ -119,8 +119,8 @@ class _Plan:
     credentials: Credentials
     binding: ModuleType
     clock: Clock
-    directory: str
-    notifier: Notifier
+    directory: str = ""
+    notifier: Notifier = field(default_factory=Notifier)
 
     def check(self, stderr: int | None) -> int:
         """Check what can be checked without mounting."""
