@@ -77,6 +77,11 @@ def daemon(
             assert wait_until(lambda: path.is_mount() or process.poll() is not None, 30)
             assert path.is_mount(), process.stderr.read() if process.stderr else "no mount"
             assert wait_until((path / "recordings").is_dir, 10)
+            # Who is stopped before it has said so has failed.
+            if process.stdout is not None:
+                assert "mounted on" in process.stdout.readline()
+            else:
+                assert wait_until(lambda: "mounted on" in mounted.log, 10)
             service.requests.clear()
             yield mounted
         finally:
