@@ -61,6 +61,7 @@ ALLOWED = {
         "programs",
         "config",
     },
+    "install": set(),
     "demo": set(),
     "cli": {
         "assembly",
@@ -76,6 +77,7 @@ ALLOWED = {
         "catalog",
         "vfs",
         "demo",
+        "install",
         "webhooks",
     },
     "__main__": {"cli"},
