@@ -1,1 +1,1 @@
-"""Files made from the program itself: man pages and completions. For developers, not part of a release's program."""
+"""Files made from the program itself, for developers: man pages, completions, the page of settings."""

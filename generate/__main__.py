@@ -1,7 +1,7 @@
 """Write every file that is made from the program, or tell which are out of date.
 
-    python -m generate            write them
-    python -m generate --check    exit code 1, and their names, if any differs
+python -m generate            write them
+python -m generate --check    exit code 1, and their names, if any differs
 """
 
 from __future__ import annotations

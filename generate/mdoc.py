@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,19 +11,23 @@ if TYPE_CHECKING:
 
 #: click's mark before a paragraph that is not filled.
 LITERAL = "\b\n"
+#: Characters of a line of source.
+WIDTH = 78
 
 
 def escaped(text: str) -> str:
-    """Return text in which nothing is special; backticks become bold, long lists can be broken."""
+    """Return text in which nothing is special; backticks become bold."""
     text = text.replace("\\", "\\e").replace("-", "\\-").replace("…", "...")
-    text = re.sub(r"`([^`]+)`", r"\\fB\1\\fR", text)
-    return re.sub(r"\+(?=\S)", r"+\\:", text)
+    return re.sub(r"`([^`]+)`", r"\\fB\1\\fR", text)
 
 
 def line(text: str) -> str:
     """Return a line of text that cannot be taken for a macro."""
-    made = escaped(text)
-    return f"\\&{made}" if made.startswith((".", "'")) else made
+    return _safe(escaped(text))
+
+
+def _safe(text: str) -> str:
+    return f"\\&{text}" if text.startswith((".", "'")) else text
 
 
 def quoted(text: str) -> str:
@@ -32,7 +37,11 @@ def quoted(text: str) -> str:
 
 def sentences(text: str) -> list[str]:
     """Return a paragraph with each sentence on a line of its own, as mdoc has it."""
-    return [line(each) for each in re.split(r"(?<=[a-z)`0-9]\.) (?=[A-Z`])", " ".join(text.split()))]
+    made = []
+    for sentence in re.split(r"(?<=[a-z)`0-9"]\.) (?=[A-Z`])", " ".join(text.split())):
+        wrapped = textwrap.wrap(escaped(sentence), WIDTH, break_long_words=False, break_on_hyphens=False)
+        made += [_safe(each) for each in wrapped]
+    return made
 
 
 def paragraphs(text: str) -> list[str]:
