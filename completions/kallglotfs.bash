@@ -3,64 +3,64 @@
 
 declare -gA _kallglotfs_verbs=() _kallglotfs_names=() _kallglotfs_values=() _kallglotfs_arguments=()
 declare -gA _kallglotfs_settings=()
-_kallglotfs_names['']='-V --version --help'
-_kallglotfs_verbs['']='add demo forget install-helper mount umount'
-_kallglotfs_names['add']='-F --file -p --profile -o --api-url --api-key-file --config --timeout --state-dir --help'
-_kallglotfs_arguments['add']='any'
-_kallglotfs_values['add -F']='files'
-_kallglotfs_values['add --file']='files'
-_kallglotfs_values['add -p']='profiles'
-_kallglotfs_values['add --profile']='profiles'
-_kallglotfs_values['add -o']='options'
-_kallglotfs_values['add --api-url']='any'
-_kallglotfs_values['add --api-key-file']='files'
-_kallglotfs_values['add --config']='files'
-_kallglotfs_values['add --timeout']='any'
-_kallglotfs_values['add --state-dir']='files'
-_kallglotfs_names['demo']=''
-_kallglotfs_arguments['demo']='any'
-_kallglotfs_names['forget']='-p --profile -o --api-url --api-key-file --config --cache-dir --disk-cache --state-dir --help'
-_kallglotfs_arguments['forget']='any'
-_kallglotfs_values['forget -p']='profiles'
-_kallglotfs_values['forget --profile']='profiles'
-_kallglotfs_values['forget -o']='options'
-_kallglotfs_values['forget --api-url']='any'
-_kallglotfs_values['forget --api-key-file']='files'
-_kallglotfs_values['forget --config']='files'
-_kallglotfs_values['forget --cache-dir']='files'
-_kallglotfs_values['forget --disk-cache']='any'
-_kallglotfs_values['forget --state-dir']='files'
-_kallglotfs_names['install-helper']='--uninstall --user --prefix --destdir --bindir -n --dry-run --help'
-_kallglotfs_arguments['install-helper']='any'
-_kallglotfs_values['install-helper --prefix']='directories'
-_kallglotfs_values['install-helper --destdir']='directories'
-_kallglotfs_values['install-helper --bindir']='directories'
-_kallglotfs_names['mount']='-o -f --foreground --fake -v --verbose --api-url --api-key-file --config --formats --sample-rate --timeout --throttle-timeout --memory-cache --cache-dir --disk-cache --streams --uid --gid --umask --allow-other --state-dir --ids-file --backfill --deny-programs --webhook-listen --webhook-secret-file --log-level --log-file --help'
-_kallglotfs_arguments['mount']='places'
-_kallglotfs_values['mount -o']='options'
-_kallglotfs_values['mount --api-url']='any'
-_kallglotfs_values['mount --api-key-file']='files'
-_kallglotfs_values['mount --config']='files'
-_kallglotfs_values['mount --formats']='one:native all mp3 wav ogg'
-_kallglotfs_values['mount --sample-rate']='one:0 8000 16000 22050 44100 48000'
-_kallglotfs_values['mount --timeout']='any'
-_kallglotfs_values['mount --throttle-timeout']='any'
-_kallglotfs_values['mount --memory-cache']='any'
-_kallglotfs_values['mount --cache-dir']='files'
-_kallglotfs_values['mount --disk-cache']='any'
-_kallglotfs_values['mount --streams']='any'
-_kallglotfs_values['mount --uid']='any'
-_kallglotfs_values['mount --gid']='any'
-_kallglotfs_values['mount --umask']='any'
-_kallglotfs_values['mount --state-dir']='files'
-_kallglotfs_values['mount --ids-file']='files'
-_kallglotfs_values['mount --deny-programs']='any'
-_kallglotfs_values['mount --webhook-listen']='files'
-_kallglotfs_values['mount --webhook-secret-file']='files'
-_kallglotfs_values['mount --log-level']='one:debug info warning error'
-_kallglotfs_values['mount --log-file']='files'
-_kallglotfs_names['umount']='-l --lazy --help'
-_kallglotfs_arguments['umount']='mounts'
+_kallglotfs_names['kallglotfs']='-V --version --help'
+_kallglotfs_verbs['kallglotfs']='add demo forget install-helper mount umount'
+_kallglotfs_names['kallglotfs add']='-F --file -p --profile -o --api-url --api-key-file --config --timeout --state-dir --help'
+_kallglotfs_arguments['kallglotfs add']='any'
+_kallglotfs_values['kallglotfs add -F']='files'
+_kallglotfs_values['kallglotfs add --file']='files'
+_kallglotfs_values['kallglotfs add -p']='profiles'
+_kallglotfs_values['kallglotfs add --profile']='profiles'
+_kallglotfs_values['kallglotfs add -o']='options'
+_kallglotfs_values['kallglotfs add --api-url']='any'
+_kallglotfs_values['kallglotfs add --api-key-file']='files'
+_kallglotfs_values['kallglotfs add --config']='files'
+_kallglotfs_values['kallglotfs add --timeout']='any'
+_kallglotfs_values['kallglotfs add --state-dir']='files'
+_kallglotfs_names['kallglotfs demo']=''
+_kallglotfs_arguments['kallglotfs demo']='any'
+_kallglotfs_names['kallglotfs forget']='-p --profile -o --api-url --api-key-file --config --cache-dir --disk-cache --state-dir --help'
+_kallglotfs_arguments['kallglotfs forget']='any'
+_kallglotfs_values['kallglotfs forget -p']='profiles'
+_kallglotfs_values['kallglotfs forget --profile']='profiles'
+_kallglotfs_values['kallglotfs forget -o']='options'
+_kallglotfs_values['kallglotfs forget --api-url']='any'
+_kallglotfs_values['kallglotfs forget --api-key-file']='files'
+_kallglotfs_values['kallglotfs forget --config']='files'
+_kallglotfs_values['kallglotfs forget --cache-dir']='files'
+_kallglotfs_values['kallglotfs forget --disk-cache']='any'
+_kallglotfs_values['kallglotfs forget --state-dir']='files'
+_kallglotfs_names['kallglotfs install-helper']='--uninstall --user --prefix --destdir --bindir -n --dry-run --help'
+_kallglotfs_arguments['kallglotfs install-helper']='any'
+_kallglotfs_values['kallglotfs install-helper --prefix']='directories'
+_kallglotfs_values['kallglotfs install-helper --destdir']='directories'
+_kallglotfs_values['kallglotfs install-helper --bindir']='directories'
+_kallglotfs_names['kallglotfs mount']='-o -f --foreground --fake -v --verbose --api-url --api-key-file --config --formats --sample-rate --timeout --throttle-timeout --memory-cache --cache-dir --disk-cache --streams --uid --gid --umask --allow-other --state-dir --ids-file --backfill --deny-programs --webhook-listen --webhook-secret-file --log-level --log-file --help'
+_kallglotfs_arguments['kallglotfs mount']='places'
+_kallglotfs_values['kallglotfs mount -o']='options'
+_kallglotfs_values['kallglotfs mount --api-url']='any'
+_kallglotfs_values['kallglotfs mount --api-key-file']='files'
+_kallglotfs_values['kallglotfs mount --config']='files'
+_kallglotfs_values['kallglotfs mount --formats']='one:native all mp3 wav ogg'
+_kallglotfs_values['kallglotfs mount --sample-rate']='one:0 8000 16000 22050 44100 48000'
+_kallglotfs_values['kallglotfs mount --timeout']='any'
+_kallglotfs_values['kallglotfs mount --throttle-timeout']='any'
+_kallglotfs_values['kallglotfs mount --memory-cache']='any'
+_kallglotfs_values['kallglotfs mount --cache-dir']='files'
+_kallglotfs_values['kallglotfs mount --disk-cache']='any'
+_kallglotfs_values['kallglotfs mount --streams']='any'
+_kallglotfs_values['kallglotfs mount --uid']='any'
+_kallglotfs_values['kallglotfs mount --gid']='any'
+_kallglotfs_values['kallglotfs mount --umask']='any'
+_kallglotfs_values['kallglotfs mount --state-dir']='files'
+_kallglotfs_values['kallglotfs mount --ids-file']='files'
+_kallglotfs_values['kallglotfs mount --deny-programs']='any'
+_kallglotfs_values['kallglotfs mount --webhook-listen']='files'
+_kallglotfs_values['kallglotfs mount --webhook-secret-file']='files'
+_kallglotfs_values['kallglotfs mount --log-level']='one:debug info warning error'
+_kallglotfs_values['kallglotfs mount --log-file']='files'
+_kallglotfs_names['kallglotfs umount']='-l --lazy --help'
+_kallglotfs_arguments['kallglotfs umount']='mounts'
 _kallglotfs_settings['api_url']='any'
 _kallglotfs_settings['api_key_file']='files'
 _kallglotfs_settings['config']='files'
@@ -107,7 +107,7 @@ _kallglotfs_profiles() {
 
 # What is read of -o: settings already there are left out, values are offered where they can be listed.
 _kallglotfs_options() {
-    local word=$1 before='' last name kind value
+    local word=$1 before='' last name kind value IFS=' '
     last=${word##*,}
     before=${word%"$last"}
     if [[ $last == *=* ]]; then
@@ -129,7 +129,10 @@ _kallglotfs_offer() {
             COMPREPLY=($(compgen -W "$(_kallglotfs_options "$word")" -- "$word"))
             [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} != *= ]] || compopt -o nospace
             ;;
-        one:*) COMPREPLY=($(compgen -W "${kind//[: ]/$'\n'}" -- "$word")) ;;
+        one:*)
+            kind=${kind#one:}
+            COMPREPLY=($(compgen -W "${kind// /$'\n'}" -- "$word"))
+            ;;
         profiles) COMPREPLY=($(compgen -W "$(_kallglotfs_profiles)" -- "$word")) ;;
         mounts)
             compopt -o filenames
@@ -151,7 +154,7 @@ _kallglotfs_offer() {
 }
 
 _kallglotfs() {
-    local line=${COMP_LINE:0:COMP_POINT} words=() word previous verb='' index cut
+    local line=${COMP_LINE:0:COMP_POINT} words=() word previous verb=kallglotfs index cut
     COMPREPLY=()
     # Not COMP_WORDS: they are cut at = and :, as COMP_WORDBREAKS says.
     read -ra words <<<"$line"
@@ -159,11 +162,11 @@ _kallglotfs() {
     word=${words[-1]}
     previous=${words[-2]-}
     if [[ ${words[0]##*/} == mount.kallglotfs ]]; then
-        verb=mount
+        verb='kallglotfs mount'
     else
         for ((index = 1; index < ${#words[@]} - 1; index++)); do
             [[ " ${_kallglotfs_verbs[$verb]-} " == *" ${words[index]} "* ]] || continue
-            verb=${verb:+$verb }${words[index]}
+            verb+=" ${words[index]}"
         done
     fi
     if [[ -n ${_kallglotfs_values["$verb $previous"]-} ]]; then

@@ -66,7 +66,7 @@ def bash(whole: Verb) -> list[str]:
     """Return associative arrays: verbs below, options, kinds of values and of arguments, settings."""
     made = []
     for verb in _all(whole):
-        key = " ".join(verb.path[1:])
+        key = " ".join(verb.path)
         names = " ".join(name for option in verb.options for name in option.names)
         made.append(f"_kallglotfs_names['{key}']='{names}'")
         if verb.verbs:
@@ -149,15 +149,15 @@ def fish(whole: Verb) -> list[str]:
         below = [each.name for each in verb.verbs]
         words = " ".join(verb.path[1:])
         if words:
-            condition = _single(f"__kallglotfs_at {words}")
+            condition = _fish_text(f"__kallglotfs_at {words}")
             if below:
-                condition = _single(
+                condition = _fish_text(
                     f"__kallglotfs_at {words}; and not __kallglotfs_at {words} {' '.join(below)}"
                 )
         else:
-            condition = _single(f"not __fish_seen_subcommand_from {' '.join(below)}")
+            condition = _fish_text(f"not __fish_seen_subcommand_from {' '.join(below)}")
         made += [
-            f"complete -c kallglotfs -n {condition} -f -a {each.name} -d {_single(each.summary)}"
+            f"complete -c kallglotfs -n {condition} -f -a {each.name} -d {_fish_text(each.summary)}"
             for each in verb.verbs
         ]
         made += [f"complete -c kallglotfs -n {condition} {_fish_option(option)}" for option in verb.options]
@@ -170,7 +170,7 @@ _FISH = {
     "options": "-x -a '(__kallglotfs_options)'",
     "profiles": "-x -a '(__kallglotfs_profiles)'",
     "mounts": "-x -a '(__kallglotfs_mounts)'",
-    "places": "-x -a '(__kallglotfs_profiles)(__fish_complete_directories)'",
+    "places": "-x -a '(__kallglotfs_profiles; __fish_complete_directories)'",
     "directories": "-x -a '(__fish_complete_directories)'",
     "files": "-r -F",
     "any": "-x",
@@ -182,7 +182,7 @@ def _fish_option(option: Option) -> str:
     kind = kind_of(option)
     what = _FISH.get(kind, f"-x -a '{kind.removeprefix('one:')}'")
     names = " ".join(f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in option.names)
-    return f"{names} {what} -d {_single(option.help)}"
+    return f"{names} {what} -d {_fish_text(option.help)}"
 
 
 def _fish_setting(name: str) -> str:
@@ -194,6 +194,15 @@ def _plain(text: str) -> str:
     return re.sub(r"[][:`]", "", text.split(" [", maxsplit=1)[0])
 
 
-def _single(text: str) -> str:
-    """Return text in single quotes; an apostrophe, which each shell writes in its own way, is left out."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "") + "'"
+def _single(text: str, apostrophe: str = "'\\''") -> str:
+    """Return text in single quotes.
+
+    Args:
+        text: without line ends.
+        apostrophe: how the shell writes one inside; as zsh does, unless said otherwise.
+    """
+    return "'" + text.replace("'", apostrophe) + "'"
+
+
+def _fish_text(text: str) -> str:
+    return _single(text.replace("\\", "\\\\"), "\\'")

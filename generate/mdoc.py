@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 LITERAL = "\b\n"
 #: Characters of a line of source.
 WIDTH = 78
+#: Between two sentences.
+SENTENCE = re.compile(r'(?<=[a-z)`0-9"]\.) (?=[A-Z`])')
 
 
 def escaped(text: str) -> str:
@@ -38,7 +40,7 @@ def quoted(text: str) -> str:
 def sentences(text: str) -> list[str]:
     """Return a paragraph with each sentence on a line of its own, as mdoc has it."""
     made = []
-    for sentence in re.split(r"(?<=[a-z)`0-9"]\.) (?=[A-Z`])", " ".join(text.split())):
+    for sentence in SENTENCE.split(" ".join(text.split())):
         wrapped = textwrap.wrap(escaped(sentence), WIDTH, break_long_words=False, break_on_hyphens=False)
         made += [_safe(each) for each in wrapped]
     return made

@@ -66,7 +66,7 @@ class Verb:
     @property
     def summary(self) -> str:
         """The first sentence, without its full stop."""
-        return re.split(r"(?<=[a-z)])[.:](?:\s|$)", " ".join(self.help.split("\n\n")[0].split()))[0]
+        return re.split(r"(?<=[A-Za-z)])[.:](?:\s|$)", " ".join(self.help.split("\n\n")[0].split()))[0]
 
 
 def command() -> Verb:

@@ -133,7 +133,13 @@ class _Plan:
                 clear_dead(self.mount_point)
                 check_mount_point(self.mount_point)
             mount = Mount(
-                self.settings, self.profile, self.mount_point, self.credentials.read, self.binding, self.clock
+                self.settings,
+                self.profile,
+                self.mount_point,
+                self.credentials.read,
+                self.binding,
+                self.clock,
+                self.request.source,
             )
             return mount.serve(mounted)
         except KallglotError as error:

@@ -140,7 +140,7 @@ class Plan:
 
     def _completions(self) -> list[Item]:
         items = []
-        for file in shipped("completions"):
+        for file in shipped("completions", ".bash", ".fish", "_kallglotfs"):
             content = file.read_bytes()
             if file.suffix == ".bash":
                 # bash-completion loads the file that is named after the command.

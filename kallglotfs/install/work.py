@@ -124,7 +124,7 @@ class Installation:
         if self._record.knows(item.path, found):
             return Did.UPDATED
         # Where all directories of programs are one, the link's place holds the program itself.
-        if item.target and found != "other" and os.path.realpath(place) == os.path.realpath(item.target):
+        if item.target and os.path.realpath(place) == os.path.realpath(self._real(item.target)):
             return Did.THERE
         return None
 
