@@ -87,7 +87,7 @@ _kallglotfs_settings['log_file']='files'
 
 # The directories that are mounts of ours, asked of the kernel's list: a mount that hangs is not touched.
 _kallglotfs_mounts() {
-    local device directory kind rest
+    local device directory kind rest IFS=' '
     while read -r device directory kind rest; do
         [[ $kind == fuse.kallglotfs ]] && printf '%b\n' "${directory//\\/\\0}"
     done </proc/self/mounts

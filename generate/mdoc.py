@@ -14,7 +14,7 @@ LITERAL = "\b\n"
 #: Characters of a line of source.
 WIDTH = 78
 #: Between two sentences.
-SENTENCE = re.compile(r'(?<=[a-z)`0-9"]\.) (?=[A-Z`])')
+SENTENCE = re.compile(r'(?<=[A-Za-z)`0-9"]\.) (?=[A-Z`])')
 
 
 def escaped(text: str) -> str:

@@ -1,6 +1,6 @@
 """A machine of one's own: a mount namespace in which programs can be installed without a trace outside.
 
-`/usr/sbin`, `/usr/local`, `/usr/share` and `/etc` are overlays that vanish with the namespace.
+`/usr`, `/etc`, `/opt` and dpkg's own directory are overlays that vanish with the namespace.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ store=$1; shift
 mount -t tmpfs private "$store"
 for place; do
     [ -d "$place" ] || continue
-    mkdir -p "$store$place/upper" "$store$place/work"
-    mount -t overlay private -o "lowerdir=$place,upperdir=$store$place/upper,workdir=$store$place/work" "$place"
+    upper=$store$place/upper work=$store$place/work
+    mkdir -p "$upper" "$work"
+    mount -t overlay private -o "lowerdir=$place,upperdir=$upper,workdir=$work" "$place"
 done
 echo ready
 exec sleep infinity

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from kallglotfs.errors import SystemFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from kallglotfs.install.plan import Item
@@ -72,15 +71,14 @@ def read_record(path: Path, shown: str) -> Record:
         raise SystemFault(f"{shown}: damaged, so what was installed is not known") from None
 
 
-def write_file(path: Path, content: bytes, make: Callable[[Path], None]) -> None:
+def write_file(path: Path, content: bytes) -> None:
     """Put a file in its place at once and whole, readable for everybody.
 
     Args:
         path: the place.
         content: all of it.
-        make: makes the directory.
     """
-    make(path.parent)
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.kallglotfs-new")
     draft.unlink(missing_ok=True)
     draft.write_bytes(content)

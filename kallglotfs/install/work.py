@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kallglotfs.errors import UsageError
@@ -12,7 +13,6 @@ from kallglotfs.install.record import fingerprint, found_at, read_record, write_
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from kallglotfs.install.plan import Item, Plan
 
@@ -79,6 +79,7 @@ class Installation:
         for item, did in todo:
             if did is not Did.THERE:
                 self._record.files.setdefault(item.path, []).append(fingerprint(item))
+                self._note_directories(item.path)
         self._keep()
         for item, did in todo:
             assert did is not None
@@ -133,18 +134,17 @@ class Installation:
             return
         place = self._real(item.path)
         if not item.target:
-            write_file(place, item.content, self._make)
+            write_file(place, item.content)
             return
-        self._make(place.parent)
+        place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         place.unlink(missing_ok=True)
         place.symlink_to(item.target)
 
-    def _make(self, directory: Path) -> None:
-        """Make a directory and those above it, and note which were missing."""
-        missing = [each for each in (directory, *directory.parents) if not each.exists()]
-        for each in reversed(missing):
-            each.mkdir(mode=0o755)
-            self._record.directories.append(f"/{each.relative_to(self._root)}")
+    def _note_directories(self, path: str) -> None:
+        """Note which directories above a place are missing, so that a removal takes them as well."""
+        for above in reversed(Path(path).parents):
+            if str(above) not in self._record.directories and not os.path.lexists(self._real(str(above))):
+                self._record.directories.append(str(above))
 
     def _remove(self, paths: list[str]) -> Iterator[Step]:
         for path in paths:
@@ -161,4 +161,5 @@ class Installation:
         """Write the record, unless there is nothing to say."""
         if self._dry or not (self._record.files or self._record_file.exists()):
             return
-        write_file(self._record_file, self._record.to_bytes(), self._make)
+        self._note_directories(self._plan.places.record)
+        write_file(self._record_file, self._record.to_bytes())
