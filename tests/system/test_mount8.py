@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +17,12 @@ if TYPE_CHECKING:
     from kallglotfs.demo.server import DemoServer
 
 COMMAND = Path(sys.executable).with_name("kallglotfs")
-HELPER = COMMAND.with_name("mount.kallglotfs")
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine on which the helper is installed."""
-    with private_machine(tmp_path) as made:
+    with private_machine(tmp_path_factory.mktemp("machine")) as made:
         done = made.run(COMMAND, "install-helper")
         assert done.returncode == 0, done.stderr
         assert "installed: /sbin/mount.kallglotfs" in done.stdout
@@ -70,7 +68,7 @@ def test_mount_t_finds_the_installed_helper(machine: Machine, options: str, tmp_
     assert again.returncode == 32
     assert "in use" in again.stderr
     assert machine.run("umount", place).returncode == 0
-    assert "fuse.kallglotfs " not in machine.mounts()
+    assert f" {place} fuse.kallglotfs " not in machine.mounts()
 
 
 def test_an_fstab_with_blanks_and_commas_is_mounted_once(
@@ -106,7 +104,7 @@ def test_an_fstab_with_blanks_and_commas_is_mounted_once(
     assert copy.read_bytes() == content
     assert (tmp_path / "state, kept").is_dir()
     verified = machine.run("findmnt", "--verify", "--tab-file", fstab)
-    assert "parse error" not in verified.stdout + verified.stderr
+    assert "0 parse errors, 0 errors" in verified.stdout + verified.stderr
     assert machine.run("umount", places[1]).returncode == 0
     assert machine.run("mount", "-T", fstab, places[1], env=clean).returncode == 0
     assert machine.run("umount", *places[:2]).returncode == 0
@@ -134,28 +132,29 @@ def test_mount_a_tells_which_line_is_wrong(machine: Machine, options: str, tmp_p
     assert str(places[0]) not in mounted
 
 
-def test_man_and_removal_on_the_machine(machine: Machine, tmp_path: Path) -> None:
-    """man(1) finds the pages; afterwards mount(8) knows the type no more."""
+def test_man_finds_the_pages(machine: Machine) -> None:
+    """With nothing configured."""
+    if not machine.run("sh", "-c", "command -v man").stdout:
+        pytest.skip("NOT TESTED: man is not on this machine")
     for page in ("kallglotfs", "mount.kallglotfs"):
-        assert page in machine.run("man", "-w", page).stdout or not machine.run("which", "man").stdout
-    done = machine.run(COMMAND, "install-helper", "--uninstall")
-    assert done.returncode == 0
-    left = machine.run("find", "/usr/local", "/usr/sbin", "/sbin/", "-name", "*kallglotfs*")
-    assert left.stdout == ""
-    failed = machine.run("mount", "-t", "kallglotfs", "kallglot", tmp_path)
-    assert failed.returncode == 32
-    assert "unknown filesystem type" in failed.stderr
+        assert page in machine.run("man", "-w", page).stdout
 
 
-def test_a_program_that_others_can_write_is_warned_about(machine: Machine) -> None:
-    """Whoever could change it would be root at the next mount."""
+def test_a_removal_leaves_nothing_and_others_programs_are_warned_about(tmp_path: Path) -> None:
+    """Whoever could change the program would be root at the next mount; then the type is unknown again."""
     programs = Path("/opt/loose/bin")
-    made = f"mkdir -p {programs} && touch {programs / 'mount.kallglotfs'} && chmod 777 {programs.parent}"
-    assert machine.run("sh", "-c", made).returncode == 0
-    done = machine.run(COMMAND, "install-helper", "--bindir", programs)
-    assert done.returncode == 0
-    assert done.stderr == (
-        f"kallglotfs install-helper: warning: who can write {programs.parent} decides what root runs "
-        "at `mount -t kallglotfs`\n"
-    )
-    assert os.fspath(HELPER) not in machine.run("readlink", "/sbin/mount.kallglotfs").stdout
+    with private_machine(tmp_path) as machine:
+        made = f"mkdir -p {programs} && touch {programs / 'mount.kallglotfs'} && chmod 777 {programs.parent}"
+        assert machine.run("sh", "-c", made).returncode == 0
+        done = machine.run(COMMAND, "install-helper", "--bindir", programs)
+        assert done.returncode == 0
+        assert done.stderr == (
+            f"kallglotfs install-helper: warning: who can write {programs.parent} decides what root runs "
+            "at `mount -t kallglotfs`\n"
+        )
+        assert machine.run(COMMAND, "install-helper", "--uninstall").returncode == 0
+        left = machine.run("find", "/usr/local", "/usr/sbin", "/sbin/", "-name", "*kallglotfs*")
+        assert left.stdout == ""
+        failed = machine.run("mount", "-t", "kallglotfs", "kallglot", tmp_path)
+        assert failed.returncode == 32
+        assert "unknown filesystem type" in failed.stderr
