@@ -30,7 +30,7 @@ function __kallglotfs_options
     printf '%s\n' $before$__kallglotfs_settings
 end
 
-set -g __kallglotfs_settings api_url= api_key_file= config= formats= sample_rate= timeout= throttle_timeout= memory_cache= cache_dir= disk_cache= streams= uid= gid= umask= allow_other state_dir= ids_file= backfill deny_programs= webhook_listen= webhook_secret_file= log_level= log_file=
+set -g __kallglotfs_settings api_url= api_key_file= config= formats= sample_rate= timeout= throttle_timeout= memory_cache= cache_dir= disk_cache= streams= uid= gid= umask= allow_other state_dir= ids_file= backfill deny_programs= webhook_listen= webhook_secret_file= log_level= log_format= log_file=
 complete -c kallglotfs -n 'not __fish_seen_subcommand_from add demo forget install-helper mount umount' -f -a add -d 'Add recordings to what the mount lists'
 complete -c kallglotfs -n 'not __fish_seen_subcommand_from add demo forget install-helper mount umount' -f -a demo -d 'Run a Kallglot-compatible service on localhost with real recordings'
 complete -c kallglotfs -n 'not __fish_seen_subcommand_from add demo forget install-helper mount umount' -f -a forget -d 'Forget recordings'
@@ -56,7 +56,7 @@ complete -c kallglotfs -n '__kallglotfs_at forget' -l api-url -x -d 'Where the K
 complete -c kallglotfs -n '__kallglotfs_at forget' -l api-key-file -r -F -d 'File that holds the API key; owned by you or root, mode 600. [none]'
 complete -c kallglotfs -n '__kallglotfs_at forget' -l config -r -F -d 'Configuration file with one TOML table per profile; not a setting of a profile. [~/.config/kallglotfs/config.toml, else /etc/kallglotfs/config.toml]'
 complete -c kallglotfs -n '__kallglotfs_at forget' -l cache-dir -r -F -d 'Where audio is kept, sealed, when `disk_cache` allows it. [/var/cache/kallglotfs for root, else ~/.cache/kallglotfs]'
-complete -c kallglotfs -n '__kallglotfs_at forget' -l disk-cache -x -d 'Disk space for sealed audio; 0 keeps audio off the disk. [0]'
+complete -c kallglotfs -n '__kallglotfs_at forget' -l disk-cache -x -d 'Disk space for sealed audio; 0 keeps audio off the disk, and takes a remount to change. [0]'
 complete -c kallglotfs -n '__kallglotfs_at forget' -l state-dir -r -F -d 'Where the list of known recordings is kept. [/var/lib/kallglotfs for root, else ~/.local/state/kallglotfs]'
 complete -c kallglotfs -n '__kallglotfs_at forget' -l help -f -d 'Show this message and exit.'
 complete -c kallglotfs -n '__kallglotfs_at forget' -x
@@ -81,7 +81,7 @@ complete -c kallglotfs -n '__kallglotfs_at mount' -l timeout -x -d 'How long one
 complete -c kallglotfs -n '__kallglotfs_at mount' -l throttle-timeout -x -d 'How long a call may wait for the API\'s rate limit. [90s]'
 complete -c kallglotfs -n '__kallglotfs_at mount' -l memory-cache -x -d 'Memory for recently read audio. [256M]'
 complete -c kallglotfs -n '__kallglotfs_at mount' -l cache-dir -r -F -d 'Where audio is kept, sealed, when `disk_cache` allows it. [/var/cache/kallglotfs for root, else ~/.cache/kallglotfs]'
-complete -c kallglotfs -n '__kallglotfs_at mount' -l disk-cache -x -d 'Disk space for sealed audio; 0 keeps audio off the disk. [0]'
+complete -c kallglotfs -n '__kallglotfs_at mount' -l disk-cache -x -d 'Disk space for sealed audio; 0 keeps audio off the disk, and takes a remount to change. [0]'
 complete -c kallglotfs -n '__kallglotfs_at mount' -l streams -x -d 'Range requests to the storage at one time. [8]'
 complete -c kallglotfs -n '__kallglotfs_at mount' -l uid -x -d 'Owner of the files, as a number. [the mounting user]'
 complete -c kallglotfs -n '__kallglotfs_at mount' -l gid -x -d 'Group of the files, as a number. [the mounting user\'s group]'
@@ -94,10 +94,12 @@ complete -c kallglotfs -n '__kallglotfs_at mount' -l deny-programs -x -d 'Progra
 complete -c kallglotfs -n '__kallglotfs_at mount' -l webhook-listen -r -F -d 'Address on which webhooks are received, behind your TLS proxy. [off]'
 complete -c kallglotfs -n '__kallglotfs_at mount' -l webhook-secret-file -r -F -d 'File that holds the webhooks\' signing secret, two while it is changed, one a line; owned by you or root, mode 600. [none]'
 complete -c kallglotfs -n '__kallglotfs_at mount' -l log-level -x -a 'debug info warning error' -d 'The least serious event that is logged. [info]'
+complete -c kallglotfs -n '__kallglotfs_at mount' -l log-format -x -d 'What a line of the log looks like; json is one object a line. [text]'
 complete -c kallglotfs -n '__kallglotfs_at mount' -l log-file -r -F -d 'File to log to. [syslog in the background, stderr in the foreground]'
 complete -c kallglotfs -n '__kallglotfs_at mount' -l help -f -d 'Show this message and exit.'
 complete -c kallglotfs -n '__kallglotfs_at mount' -x -a '(__kallglotfs_profiles; __fish_complete_directories)'
 complete -c kallglotfs -n '__kallglotfs_at umount' -s l -l lazy -f -d 'Detach now, end when the last open file is closed.'
+complete -c kallglotfs -n '__kallglotfs_at umount' -l dead -f -d 'Only clear what a daemon that died has left; do nothing else.'
 complete -c kallglotfs -n '__kallglotfs_at umount' -l help -f -d 'Show this message and exit.'
 complete -c kallglotfs -n '__kallglotfs_at umount' -x -a '(__kallglotfs_mounts)'
 

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar
 
 from kallglotfs import errors
 from kallglotfs.call_time import CallTime, Step
+from kallglotfs.calls import Calls
 from kallglotfs.model import Kind
 from kallglotfs.patience import Patience
-from kallglotfs.repeats import Repeats
 from kallglotfs.vfs.naming import inode_of
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ QUIET = (
 )
 
 #: What differs in the messages of one and the same failure: the recording and the service's request.
-_PARTICULARS = re.compile(r"\b(?:rec|sess)_[A-Za-z0-9]+|\(request [^)]*\)")
+_PARTICULARS = re.compile(r"(?:rec|sess)_[A-Za-z0-9]+|\(request [^)]*\)")
 
 #: Type and permissions. A link's are always these, whatever the umask (symlink(7)).
 MODES = {
@@ -99,12 +99,13 @@ def _callback(
 
     @functools.wraps(method)
     def guarded(self: Operations, path: str, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return method(self, path, *args, **kwargs)
-        except OSError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the last line of defence
-            raise self.os_error(error, method.__name__, path) from None
+        with self.calls.under_way():
+            try:
+                return method(self, path, *args, **kwargs)
+            except OSError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the last line of defence
+                raise self.os_error(error, method.__name__, path) from None
 
     return guarded
 
@@ -125,6 +126,9 @@ class Operations:
         on_init: called once the kernel is connected.
         who: tells, on a callback's thread, who called; None where it never matters.
         throttle_timeout: seconds one call may wait for the rate limit.
+
+    Attributes:
+        calls: those under way.
     """
 
     #: Times are passed in nanoseconds.
@@ -158,7 +162,16 @@ class Operations:
         self._on_init = on_init
         self._who = who
         self._throttle_timeout = throttle_timeout
-        self._repeats = Repeats(clock)
+        self.calls = Calls()
+
+    def adopt(self, timeout: float, throttle_timeout: float, uid: int, gid: int, umask: int) -> None:
+        """Change what calls that begin from now on may take, and what they show. Arguments: as at first."""
+        self._timeout, self._throttle_timeout = timeout, throttle_timeout
+        self._uid, self._gid, self._umask = uid, gid, umask
+
+    def longest(self) -> float:
+        """Return the seconds a call may take."""
+        return self._timeout + self._throttle_timeout
 
     def init_with_config(self, conn: Any, _config: Any) -> None:
         """Take note that the kernel is connected."""
@@ -263,7 +276,7 @@ class Operations:
     setxattr = removexattr = _refuse
 
     def os_error(self, error: Exception, what: str, path: str) -> OSError:
-        """Return what the kernel is told of a failure, and log it: at length once, then for who debugs.
+        """Return what the kernel is told of a failure, and log it; the log counts those that repeat.
 
         Args:
             error: what happened.
@@ -271,16 +284,18 @@ class Operations:
             path: of which file.
         """
         if not isinstance(error, errors.KallglotError):
-            log.error("%s %r: unexpected failure", what, path, exc_info=error)
+            fields = {"call": what, "errno": "EIO", "kind": "unexpected failure"}
+            log.error("%s %r: unexpected failure", what, path, exc_info=error, extra=fields)
             return OSError(errno.EIO, os.strerror(errno.EIO))
         number = errno_of(error)
-        level, tail = logging.DEBUG, ""
+        level = logging.DEBUG
         if not isinstance(error, QUIET):
             self._filesystem.failed(path, error)
-            untold = self._repeats.since_told((number, _PARTICULARS.sub("", str(error))))
-            level = logging.DEBUG if untold is None else logging.WARNING
-            tail = f" ({untold} more like it since this was last told)" if untold else ""
-        log.log(level, "%s %r: %s: %s%s", what, path, errno.errorcode[number], error, tail)
+            level = logging.WARNING
+        name = errno.errorcode[number]
+        kind = f"{name} {_PARTICULARS.sub('', str(error))}"
+        fields = {"call": what, "errno": name, "kind": kind}
+        log.log(level, "%s %r: %s: %s", what, path, name, error, extra=fields)
         return OSError(number, os.strerror(number))
 
     def _entries(self, path: str, offset: int, handle: int) -> Iterator[tuple[str, dict[str, int], int]]:

@@ -10,6 +10,7 @@ import pickle
 import re
 import stat
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,8 +33,15 @@ def _restored() -> Iterator[None]:
         if handler not in before[0]:
             handler.close()
     root.handlers[:], level = before
+    logging.raiseExceptions = True
     root.setLevel(level)
     logging.getLogger("kallglotfs").setLevel(logging.NOTSET)
+
+
+@pytest.fixture(params=["text", "json"])
+def log_format(request: pytest.FixtureRequest) -> str:
+    """Both formats."""
+    return str(request.param)
 
 
 @pytest.mark.parametrize(
@@ -49,19 +57,24 @@ def _restored() -> Iterator[None]:
         "GET /x?x-goog-signature=CANARY&amp;X-Amz-Security-Token=CANARY",
     ],
 )
-def test_what_looks_like_a_secret_is_blanked(text: str, tmp_path: Path) -> None:
-    """Also in a traceback of a library."""
-    logs.configure("debug", tmp_path / "log", None)
+def test_what_looks_like_a_secret_is_blanked(text: str, log_format: str, tmp_path: Path) -> None:
+    """Also in a traceback of a library, in a field and in what is counted; JSON stays JSON."""
+    logs.configure("debug", tmp_path / "log", None, log_format)
     log = logging.getLogger("kallglotfs.test")
-    log.warning("%s", text)
+    for _ in range(3):
+        log.warning("%s", text, extra={"errno": text, "status": {"at": [{text: f'say "{text}"\\'}]}})
     try:
         raise ValueError(text)
     except ValueError:
         log.exception("failed")
+    logging.getLogger().handlers[0].close()
     written = (tmp_path / "log").read_text()
     assert "CANARY" not in written
     assert written.count("****") >= 2
     assert "ValueError" in written
+    assert "2 times more in the last 1 s" in written
+    if log_format == "json":
+        assert all("time" in json.loads(line) for line in written.splitlines())
 
 
 def test_a_log_file_is_private(tmp_path: Path) -> None:
@@ -154,3 +167,99 @@ def test_a_secret_is_not_taken_for_a_text(leak: Callable[[Secret], object]) -> N
     with pytest.raises(TypeError) as caught:
         leak(Secret("CANARY"))
     assert "CANARY" not in str(caught.value)
+
+
+def written_as(log_format: str, tmp_path: Path, say: Callable[[logging.Logger], object]) -> list[str]:
+    """Return the lines that a log gets."""
+    logs.configure("debug", tmp_path / "log", None, log_format, "/mnt/calls")
+    say(logging.getLogger("kallglotfs.test"))
+    return (tmp_path / "log").read_text().split("\n")[:-1]
+
+
+def test_json_has_an_object_a_line(tmp_path: Path) -> None:
+    """With time (RFC 3339), level, logger, message, the mount, what it is about, and the traceback."""
+
+    def say(log: logging.Logger) -> None:
+        log.warning("open %r: failed", "/recordings/rec_1.mp3", extra={"errno": "EIO", "odd": "not told"})
+        try:
+            raise ValueError("\x1b[2J\nforged")
+        except ValueError:
+            log.exception("of sess_2")
+        log.info("status", extra={"status": {"left": float("nan"), "parts": [1, None, True, "\u202e"]}})
+
+    first, second, third = map(json.loads, written_as("json", tmp_path, say))
+    assert list(first) == ["time", "level", "logger", "message", "mount", "recording", "errno"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first.pop("time"))
+    assert first == {
+        "level": "warning",
+        "logger": "kallglotfs.test",
+        "message": "open '/recordings/rec_1.mp3': failed",
+        "mount": "/mnt/calls",
+        "recording": "rec_1",
+        "errno": "EIO",
+    }
+    assert (second["level"], second["session"]) == ("error", "sess_2")
+    assert second["traceback"].startswith("Traceback")
+    # Whoever prints it gets lines, and nothing that moves the cursor.
+    assert all(line.isprintable() for line in second["traceback"].split("\n"))
+    assert third["status"] == {"left": "nan", "parts": [1, None, True, "\\u202e"]}
+
+
+def test_a_text_ends_with_what_its_message_does_not_say(tmp_path: Path) -> None:
+    """As name=value, quoted where that takes quotes."""
+
+    def say(log: logging.Logger) -> None:
+        log.warning("open: EIO", extra={"errno": "EIO", "call": "open", "source": "a b", "kind": "none"})
+
+    (line,) = written_as("text", tmp_path, say)
+    assert line.endswith(' WARNING kallglotfs.test: open: EIO source="a b"')
+
+
+@pytest.mark.parametrize(("level", "number"), [("debug", 7), ("info", 6), ("warning", 4), ("error", 3)])
+def test_the_journal_gets_priorities_and_no_time(
+    level: str, number: int, log_format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On every line, that of a traceback too; only where standard error is the journal's stream."""
+    reading, writing = os.pipe()
+    found = os.fstat(writing)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+    with os.fdopen(writing, "w", buffering=1) as stderr:
+        logs.configure("debug", None, stderr, log_format)
+        getattr(logging.getLogger("kallglotfs.test"), level)("hello", exc_info=ValueError("x"))
+        monkeypatch.setenv("JOURNAL_STREAM", "1:2")
+        logs.configure("debug", None, stderr, log_format)
+        logging.getLogger("kallglotfs.test").error("elsewhere")
+    with os.fdopen(reading) as pipe:
+        *lines, last = pipe.read().splitlines()
+    assert all(line.startswith(f"<{number}>") for line in lines)
+    assert not last.startswith("<")
+    if log_format == "json":
+        assert json.loads(lines[0][3:])["traceback"] == "ValueError: x"
+    else:
+        assert lines == [f"<{number}>kallglotfs.test: hello", f"<{number}>{logs.CONTINUED}ValueError: x"]
+
+
+def test_a_log_is_opened_anew_and_elsewhere_without_losing_a_line(tmp_path: Path) -> None:
+    """A file that was moved away; one that cannot be opened changes nothing; threads write all the time."""
+    log = logs.configure("info", tmp_path / "log", None)
+    logger = logging.getLogger("kallglotfs.test")
+
+    def write(number: int) -> None:
+        for index in range(200):
+            logger.info("line %d", number * 200 + index)
+
+    with ThreadPoolExecutor(4) as pool:
+        done = [pool.submit(write, number) for number in range(4)]
+        for turn in range(20):
+            (tmp_path / "log").rename(tmp_path / f"log.{turn}")
+            log.apply("info", tmp_path / "log", "text")
+            with pytest.raises(OSError, match="No such file"):
+                log.apply("error", tmp_path / "no" / "log", "json")
+        for each in done:
+            each.result()
+    log.apply("info", tmp_path / "other", "json")
+    logger.info("line 800")
+    lines = [line for path in tmp_path.iterdir() for line in path.read_text().splitlines()]
+    found = [int(number) for line in lines for number in re.findall(r"line (\d+)", line)]
+    assert sorted(found) == list(range(801))
+    assert json.loads((tmp_path / "other").read_text())["message"] == "line 800"

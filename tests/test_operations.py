@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kallglotfs import errors
 from kallglotfs.clock import Clock
+from kallglotfs.logs.repeats import Repeats
 from kallglotfs.model import Attrs, Rendition
 from kallglotfs.operations import Operations, errno_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Raising:
@@ -125,7 +131,21 @@ def test_opening_for_writing_is_refused(flags: int) -> None:
     assert caught.value.errno == errno.EROFS
 
 
-def test_a_failure_that_repeats_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def warnings() -> Iterator[list[str]]:
+    """Collect what the log tells as a warning."""
+    told: list[str] = []
+    target = logging.Handler(logging.WARNING)
+    target.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    repeats = Repeats(target, time.monotonic)
+    log = logging.getLogger("kallglotfs")
+    log.addHandler(repeats)
+    yield told
+    log.removeHandler(repeats)
+    repeats.close()
+
+
+def test_a_failure_that_repeats_is_one_line_in_the_log(warnings: list[str]) -> None:
     """Whichever recording and request it is about; another failure is a line of its own."""
     found = operations(stub := Raising(ZeroDivisionError()))
     for index in range(50):
@@ -136,7 +156,6 @@ def test_a_failure_that_repeats_is_one_line_in_the_log(caplog: pytest.LogCapture
     stub.error = errors.NotPermitted("rec_1: the API answers 403 'x'")
     with pytest.raises(OSError):  # noqa: PT011
         found.open("/recordings/rec_1.mp3", os.O_RDONLY)
-    warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
     assert warnings == [
         "open '/recordings/rec_0.mp3': EACCES: rec_0: the API answers 402 'x' (request 'req_0')",
         "open '/recordings/rec_1.mp3': EACCES: rec_1: the API answers 403 'x'",

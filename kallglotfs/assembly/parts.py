@@ -76,6 +76,10 @@ class Parts:
     Raises:
         ConfigError: a directory cannot be used, or an address not be listened on.
         CredentialError: there is no usable key.
+
+    Attributes:
+        filesystem: what the callbacks ask.
+        demand: the threads that fetch what somebody waits for.
     """
 
     def __init__(
@@ -97,12 +101,12 @@ class Parts:
         self._disk = open_cache(settings, read_key, clock) if settings.disk_cache else None
         # One thread for each callback, and some for those whose readers are gone. A bulk reader whose turn at
         # the API is a minute off keeps nobody waiting.
-        self._demand = ThreadPoolExecutor(callbacks + SPARE_THREADS, thread_name_prefix="demand")
+        self.demand = ThreadPoolExecutor(callbacks + SPARE_THREADS, thread_name_prefix="demand")
         self._ahead = ThreadPoolExecutor(settings.streams, thread_name_prefix="ahead")
         self._blocks = BlockCache(
             settings.memory_cache,
             self._remote.storage,
-            self._demand,
+            self.demand,
             self._ahead,
             clock,
             settings.timeout,
@@ -114,7 +118,7 @@ class Parts:
         catalog = Catalog(
             self._store,
             self._remote.service,
-            self._demand,
+            self.demand,
             clock,
             settings.timeout,
             self._retention.gone,
@@ -126,11 +130,15 @@ class Parts:
             self._remote.service,
             Reading(),
             documents,
-            self._demand,
+            self.demand,
             clock,
             settings.timeout,
             is_recording_id,
         )
+        self._adder = Adder(
+            self._store, self._remote.service, is_recording_id, is_session_id, clock, settings.timeout
+        )
+        self._timed = (self._blocks, catalog, sessions, self._adder)
         self._sources = self._build_sources(catalog, sessions)
         self._webhooks = self._build_webhooks(catalog)
         identity = Identity(
@@ -141,7 +149,8 @@ class Parts:
             os.getpid(),
             round(clock.wall(), 3),
         )
-        self.filesystem = self._build_filesystem(catalog, sessions, self._build_status(identity))
+        self._status = self._build_status(identity)
+        self.filesystem = self._build_filesystem(catalog, sessions, self._status)
 
     def start(self) -> None:
         """Begin with what runs by itself."""
@@ -150,18 +159,41 @@ class Parts:
         if self._webhooks is not None:
             self._webhooks.start()
 
+    def received(self) -> int:
+        """Return the bytes that have come from the storage so far."""
+        return self._tally.counts().get("fetched_bytes", 0)
+
     def stop(self) -> None:
         """End everything, without waiting for what still sits in a network call."""
         log.info("passed over in the service's answers: %s", self._remote.api.oddities)
         if self._webhooks is not None:
             self._webhooks.stop()
-        self._demand.shutdown(wait=False, cancel_futures=True)
+        self.demand.shutdown(wait=False, cancel_futures=True)
         self._ahead.shutdown(wait=False, cancel_futures=True)
         self._retention.stop()
         self._sources.stop()
         if self._disk is not None:
             self._disk.close()
         self._store.close()
+
+    def adopt(self, settings: Settings) -> None:
+        """Take over the settings that may change; what is under way goes on as it began."""
+        before, self._settings = self._settings, settings
+        for part in self._timed:
+            part.set_timeout(settings.timeout)
+        self._remote.budget.set_patience(settings.throttle_timeout)
+        if self._disk is not None and settings.disk_cache != before.disk_cache:
+            self._disk.resize(settings.disk_cache)
+        if settings.ids_file != before.ids_file:
+            self._sources.replace(IdsFile.name, self._ids_file())
+
+    def renew_key(self) -> None:
+        """Take over the key that is kept now."""
+        self._remote.key.renew()
+
+    def status(self) -> dict[str, Any]:
+        """Return the state of everything."""
+        return self._status.status()
 
     def _build_retention(self, documents: Documents, drop_pages: Callable[[str], None]) -> Retention:
         def let_go(subject: str) -> bool:
@@ -178,21 +210,25 @@ class Parts:
             let_go,
             drop_pages,
         )
-        return Retention(self._store, remains, look_up, self._demand, self._clock)
+        return Retention(self._store, remains, look_up, self.demand, self._clock)
 
     def _build_sources(self, catalog: Catalog, sessions: Sessions) -> Sources:
         settings, clock, service = self._settings, self._clock, self._remote.service
 
         def deadline() -> Deadline:
-            return Deadline(clock, settings.timeout, Urgency.BACKGROUND)
+            return Deadline(clock, self._settings.timeout, Urgency.BACKGROUND)
 
         sources: list[Source] = [Processing(self._store, service, deadline, clock, catalog.noted)]
-        if settings.ids_file is not None:
-            adder = Adder(self._store, service, is_recording_id, is_session_id, clock, settings.timeout)
-            sources.append(IdsFile(settings.ids_file, adder))
+        ids_file = self._ids_file()
+        if ids_file is not None:
+            sources.append(ids_file)
         if settings.backfill:
             sources.append(BackFill(service, self._session_store, sessions, deadline, is_session_id))
         return Sources(sources, SourceStore(self._store.database), clock)
+
+    def _ids_file(self) -> IdsFile | None:
+        path = self._settings.ids_file
+        return None if path is None else IdsFile(path, self._adder)
 
     def _build_webhooks(self, catalog: Catalog) -> Endpoint | None:
         settings = self._settings

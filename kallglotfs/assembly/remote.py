@@ -45,6 +45,7 @@ class Remote:
     broker: LeaseBroker
     storage: Storage
     budget: Budget
+    key: ApiKey
 
 
 def build_remote(
@@ -65,10 +66,11 @@ def build_remote(
     """
     budget = Budget(clock, settings.throttle_timeout)
     reach = Reach(settings.api_url)
+    key = ApiKey(read_key, clock)
     session = ApiSession(
         settings.api_url,
         Transport(USER_AGENT, ApiGate(settings.api_url, reach), proxy_credentials=True),
-        ApiKey(read_key, clock),
+        key,
         budget,
         clock,
         tally,
@@ -83,7 +85,7 @@ def build_remote(
     storage = Storage(
         broker, Transport(USER_AGENT, StorageGate(reach), proxy_credentials=False), session, clock, tally
     )
-    return Remote(api, service, broker, storage, budget)
+    return Remote(api, service, broker, storage, budget, key)
 
 
 def check_key(settings: Settings, read_key: Callable[[], Secret], clock: Clock) -> None:

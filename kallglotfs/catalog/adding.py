@@ -92,6 +92,10 @@ class Adder:
         self._clock = clock
         self._timeout = timeout
 
+    def set_timeout(self, seconds: float) -> None:
+        """Change what a request that begins from now on may take."""
+        self._timeout = seconds
+
     def add(self, text: str) -> Outcome:
         """Add one id.
 

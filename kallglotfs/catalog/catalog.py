@@ -128,6 +128,10 @@ class Catalog:
         self._recent_facts: LRUCache[Rendition, RenditionFacts] = LRUCache(MOST_RECENT)
         self._processing: TTLCache[str, None] = TTLCache(MOST_UNKNOWN, PROCESSING_FOR, timer=clock.now)
 
+    def set_timeout(self, seconds: float) -> None:
+        """Change what asking may take that begins from now on."""
+        self._timeout = seconds
+
     def recording(self, rendition: Rendition, patience: Patience) -> Recording:
         """Return the recording behind a name.
 

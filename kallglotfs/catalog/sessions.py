@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: What the log counts as one kind of event: while the service is away, each session of thousands is one.
+STALE = {"kind": "shown as it was"}
+
 T = TypeVar("T")
 
 #: Kinds of documents.
@@ -131,6 +134,10 @@ class Sessions:
         self._unsaved: TTLCache[str, list[Recording]] = TTLCache(MOST, SOONEST, timer=clock.now)
         self._flights: SingleFlight[object] = SingleFlight()
 
+    def set_timeout(self, seconds: float) -> None:
+        """Change what asking may take that begins from now on."""
+        self._timeout = seconds
+
     def ids(self) -> Iterator[str]:
         """Stream the ids of the known sessions, in order."""
         return self._store.ids()
@@ -164,7 +171,7 @@ class Sessions:
             except KallglotError as error:
                 if not known:
                     raise
-                log.info("%s: shown as it was, it cannot be listed: %s", session_id, error)
+                log.info("%s: shown as it was, it cannot be listed: %s", session_id, error, extra=STALE)
         return self.known_recordings(session_id)
 
     def list_now(self, session_id: str, deadline: Deadline) -> int:
@@ -219,7 +226,7 @@ class Sessions:
         except KallglotError as error:
             if stale is None:
                 raise
-            log.info("%s: the %s is shown as it was: %s", session_id, kind, error)
+            log.info("%s: the %s is shown as it was: %s", session_id, kind, error, extra=STALE)
             return stale
 
     def _kept(self, session_id: str, kind: str) -> bytes | None:
@@ -262,7 +269,7 @@ class Sessions:
                 log.debug("%s: no transcript: %s", session_id, error)
                 return None
             except KallglotError as error:
-                log.info("%s: listed without its transcript: %s", session_id, error)
+                log.info("%s: listed without its transcript: %s", session_id, error, extra=STALE)
             told = self._store.told(session_id, TRANSCRIPT) or told
         return None if told is None or told.state is State.MISSING else told.languages
 

@@ -73,6 +73,7 @@ class Sources:
         self._store = store
         self._clock = clock
         self._ended = threading.Event()
+        self._woken = threading.Event()
         self._due = dict.fromkeys((source.name for source in sources), 0.0)
         self._pauses = dict.fromkeys((source.name for source in sources), FIRST_PAUSE)
         self._states = {source.name: store.state(source.name) for source in sources}
@@ -86,10 +87,26 @@ class Sources:
     def stop(self) -> None:
         """Run no further step."""
         self._ended.set()
+        self._woken.set()
+
+    def replace(self, name: str, source: Source | None) -> None:
+        """Run another source under a name, or none any more; begins at once.
+
+        A step of the old one that is under way is done to its end.
+        """
+        others = [each for each in self._sources if each.name != name]
+        if source is not None:
+            self._states[name] = self._store.state(name)
+            self._pauses[name] = FIRST_PAUSE
+            self._due[name] = 0.0
+            others.append(source)
+        # In one step: the thread runs over the old ones or the new ones.
+        self._sources = tuple(others)
+        self._woken.set()
 
     def states(self) -> dict[str, SourceState]:
         """Return how far each source has come."""
-        return dict(self._states)
+        return {each.name: self._states[each.name] for each in self._sources}
 
     def run_due(self) -> float:
         """Do a step of every source that is due.
@@ -97,15 +114,19 @@ class Sources:
         Returns:
             Seconds until the next is due; infinity for never.
         """
-        for source in self._sources:
+        sources = self._sources
+        for source in sources:
             if self._due[source.name] <= self._clock.now() and not self._ended.is_set():
-                self._due[source.name] = self._clock.now() + self._step(source)
-        return min(self._due.values(), default=float("inf")) - self._clock.now()
+                pause = self._step(source)
+                if source in self._sources:
+                    self._due[source.name] = self._clock.now() + pause
+        return min((self._due[each.name] for each in sources), default=float("inf")) - self._clock.now()
 
     def _run(self) -> None:
         while not self._ended.is_set():
+            self._woken.clear()
             wait = self.run_due()
-            self._ended.wait(None if wait == float("inf") else max(0.0, wait))
+            self._woken.wait(None if wait == float("inf") else max(0.0, wait))
 
     def _step(self, source: Source) -> float:
         """Do one step; return after how many seconds the next is due."""
@@ -115,7 +136,7 @@ class Sources:
         except KallglotError as error:
             return self._failed(source.name, state, str(error))
         except Exception as error:  # one source must not end the others
-            log.exception("%s: unexpected failure", source.name)
+            log.exception("%s: unexpected failure", source.name, extra={"source": source.name})
             return self._failed(source.name, state, f"unexpected {type(error).__name__}")
         self._pauses[source.name] = FIRST_PAUSE
         changed = (step.position, step.note) != (state.position, state.last_error) or step.found
@@ -124,7 +145,7 @@ class Sources:
         if changed:
             self._keep(source.name, now)
         if step.found:
-            log.info("%s: %d new", source.name, step.found)
+            log.info("%s: %d new", source.name, step.found, extra={"source": source.name})
         if step.pause is None:
             log.info("%s: no more in this run: %s", source.name, step.note or "done")
             return float("inf")
@@ -132,7 +153,7 @@ class Sources:
 
     def _failed(self, name: str, state: SourceState, reason: str) -> float:
         if state.last_error != reason:
-            log.warning("%s: %s", name, reason)
+            log.warning("%s: %s", name, reason, extra={"source": name})
         self._states[name] = replace(state, last_run=self._clock.wall(), last_error=reason)
         self._keep(name, self._states[name])
         pause = self._pauses[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,12 @@ from kallglotfs.config.names import DEFAULT_ALIAS, DEFAULT_PROFILE
 from kallglotfs.config.settings import load
 from kallglotfs.errors import ConfigError, KallglotError, MountError
 from kallglotfs.hardening import harden, raise_descriptors
+from kallglotfs.logs.state import tell
 from kallglotfs.mount import Mount
 from kallglotfs.mountpoint import check_mount_point, probe, resolved
+from kallglotfs.notify import Notifier
+from kallglotfs.reload import Reload
+from kallglotfs.signals import has_terminal
 from kallglotfs.unmounting import clear_dead, unmount
 from kallglotfs.webhooks.secrets import WebhookSecrets
 
@@ -63,6 +68,10 @@ def run(request: Request) -> int:
         The exit code; every failure has been printed as one line.
     """
     secure_streams()
+    # Taken out of the environment whatever comes; in the background we are not the process it is for.
+    notifier = Notifier.from_environment()
+    if not request.foreground:
+        notifier = Notifier()
     harden()
     raise_descriptors()
     profile = profile_of(request.source)
@@ -80,7 +89,9 @@ def run(request: Request) -> int:
         complain(request.program, str(error))
         return exit_code(error)
     credentials.forget_environment()
-    plan = _Plan(request, settings, profile, mount_point, credentials, binding, Clock())
+    plan = _Plan(
+        request, settings, profile, mount_point, credentials, binding, Clock(), _directory(), notifier
+    )
     if request.fake:
         if dead:
             complain(request.program, f"{mount_point}: a dead mount is there; mounting would clear it")
@@ -108,19 +119,19 @@ class _Plan:
     credentials: Credentials
     binding: ModuleType
     clock: Clock
+    directory: str
+    notifier: Notifier
 
     def check(self, stderr: int | None) -> int:
         """Check what can be checked without mounting."""
         self._log_to(stderr)
-        try:
-            check_key(self.settings, self.credentials.read, self.clock)
-        except KallglotError as error:
-            raise Failed(exit_code(error), str(error)) from None
+        self._check_key()
         return 0
 
     def serve(self, stderr: int | None, ready: Callable[[], None]) -> int:
         """Mount and serve until the end."""
-        self.check(stderr)
+        log = self._log_to(stderr)
+        self._check_key()
         claim = Claim(self.mount_point)
 
         def mounted() -> None:
@@ -139,9 +150,10 @@ class _Plan:
                 self.credentials.read,
                 self.binding,
                 self.clock,
+                self.notifier,
                 self.request.source,
             )
-            return mount.serve(mounted)
+            return mount.serve(mounted, self._on_signal(mount, log))
         except KallglotError as error:
             raise Failed(exit_code(error), str(error)) from None
         finally:
@@ -164,15 +176,54 @@ class _Plan:
         if self.request.verbose or self.request.foreground:
             say(f"{self.profile} mounted on {self.mount_point}")
 
-    def _log_to(self, stderr: int | None) -> None:
-        stream = None
-        if stderr is not None and self.settings.log_file is None:
-            # A copy: what libfuse writes to the original is caught while the mount is made.
-            stream = os.fdopen(os.dup(stderr), "w", buffering=1)
+    def _on_signal(self, mount: Mount, log: logs.Log) -> dict[int, Callable[[], None]]:
+        """Return what signals ask for, but to end.
+
+        On a terminal SIGHUP says that it is gone, and so is whoever has the mount in front of them. Elsewhere
+        nobody sends it but who wants the settings to be read again.
+        """
+        reload = Reload(
+            lambda: load(self.request.options, self.profile, directory=self.directory),
+            self.settings,
+            self.credentials,
+            log,
+            mount.adopt,
+            mount.renew_key,
+            self.notifier,
+        )
+        actions: dict[int, Callable[[], None]] = {
+            signal.SIGUSR1: lambda: tell(mount.status(), as_json=log.as_json)
+        }
+        if not has_terminal():
+            actions[signal.SIGHUP] = reload.run
+        return actions
+
+    def _check_key(self) -> None:
         try:
-            logs.configure(self.settings.log_level, self.settings.log_file, stream)
+            check_key(self.settings, self.credentials.read, self.clock)
+        except KallglotError as error:
+            raise Failed(exit_code(error), str(error)) from None
+
+    def _log_to(self, stderr: int | None) -> logs.Log:
+        stream = None
+        if stderr is not None:
+            # A copy: what libfuse writes to the original is caught while the mount is made.
+            stream = os.fdopen(os.dup(stderr), "w", buffering=1, errors="backslashreplace")
+        settings = self.settings
+        try:
+            return logs.configure(
+                settings.log_level, settings.log_file, stream, settings.log_format, self.mount_point
+            )
         except OSError as error:
             raise Failed(exit_code(ConfigError()), f"log_file: {error.strerror}: {_name(error)}") from None
+
+
+def _directory() -> str:
+    """Return where relative paths start, also once we have left it; "" where it is gone."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return ""
 
 
 def _name(error: OSError) -> str:

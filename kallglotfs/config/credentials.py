@@ -58,6 +58,11 @@ class Credentials:
     def __repr__(self) -> str:
         return f"Credentials(api_key_file={self._api_key_file!r}, profile={self._profile!r})"
 
+    def look_in(self, api_key_file: Path | None) -> Path | None:
+        """Change the setting `api_key_file`; return what it was."""
+        before, self._api_key_file = self._api_key_file, api_key_file
+        return before
+
     def forget_environment(self) -> None:
         """Take `KALLGLOT_API_KEY` out of the environment and remember it here: children do not inherit it."""
         value = self._environ.get(VARIABLE)

@@ -181,6 +181,7 @@ def _listen(value: Any) -> Address | None:
 
 
 _LEVELS = ("debug", "info", "warning", "error")
+_LOG_FORMATS = ("text", "json")
 
 ApiUrl = Annotated[str, BeforeValidator(_api_url), Kind("URL")]
 Formats = Annotated[
@@ -212,6 +213,7 @@ Id = Annotated[
 Mask = Annotated[int, BeforeValidator(_octal), Kind("octal", show=lambda bits: f"{bits:03o}")]
 Flag = Annotated[bool, BeforeValidator(_flag), Kind("true or false", show=lambda flag: str(flag).lower())]
 Level = Annotated[str, BeforeValidator(partial(_choice, _LEVELS)), Kind(", ".join(_LEVELS))]
+LogFormat = Annotated[str, BeforeValidator(partial(_choice, _LOG_FORMATS)), Kind(" or ".join(_LOG_FORMATS))]
 Listen = Annotated[
     Address | None, BeforeValidator(partial(_optional, _listen)), Kind("host:port, unix:path or off")
 ]

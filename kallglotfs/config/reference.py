@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kallglotfs.config.fields import Kind
-from kallglotfs.config.settings import Settings
+from kallglotfs.config.settings import Settings, marked
 from kallglotfs.config.sources import PREFIX
 
 if TYPE_CHECKING:
@@ -42,8 +42,11 @@ The API key is not a setting: it comes from systemd's credential `kallglot_api_k
 signing secret comes from systemd's credential `kallglot_webhook_secret`, or from the file that
 `webhook_secret_file` names; see [webhooks.md](webhooks.md).
 
-| Setting | What it does | Value | Default | Environment |
-| --- | --- | --- | --- | --- |
+Settings with a yes under Reload change without a remount when the daemon gets a SIGHUP; see
+[logging.md](logging.md#signals).
+
+| Setting | What it does | Value | Default | Reload | Environment |
+| --- | --- | --- | --- | --- | --- |
 """
 
 
@@ -58,6 +61,7 @@ class SettingInfo:
         unit: what a bare number counts; empty where nothing is counted.
         help: one sentence.
         variable: its name in the environment.
+        reloadable: whether SIGHUP changes it without a remount.
     """
 
     name: str
@@ -66,6 +70,7 @@ class SettingInfo:
     unit: str
     help: str
     variable: str
+    reloadable: bool
 
 
 def reference() -> list[SettingInfo]:
@@ -75,16 +80,27 @@ def reference() -> list[SettingInfo]:
 
 def _info(name: str, field: FieldInfo) -> SettingInfo:
     kind = next(mark for mark in field.metadata if isinstance(mark, Kind))
-    extra = field.json_schema_extra
-    words = extra.get("shown_default") if isinstance(extra, dict) else None
+    words = marked(name, "shown_default")
     default = str(words) if words is not None else kind.show(field.default)
-    return SettingInfo(name, kind.text, default, kind.unit, field.description or "", PREFIX + name.upper())
+    return SettingInfo(
+        name,
+        kind.text,
+        default,
+        kind.unit,
+        field.description or "",
+        PREFIX + name.upper(),
+        bool(marked(name, "reloadable")),
+    )
+
+
+def _yes(row: SettingInfo) -> str:
+    return "yes" if row.reloadable else ""
 
 
 def markdown() -> str:
     """Return the reference page of the documentation."""
     rows = (
-        f"| `{row.name}` | {row.help} | {row.type} | {row.default} | `{row.variable}` |"
+        f"| `{row.name}` | {row.help} | {row.type} | {row.default} | {_yes(row)} | `{row.variable}` |"
         for row in reference()
     )
     return _HEAD + "\n".join(rows) + "\n"

@@ -20,15 +20,25 @@ from kallglotfs.config.units import MIB
 from kallglotfs.errors import ConfigError
 
 
+def _from_systemd(variable: str) -> Path | None:
+    """Return the first directory of a unit's `StateDirectory=`, `CacheDirectory=` (systemd.exec(5))."""
+    path = os.environ.get(variable, "").partition(":")[0]
+    return Path(path) if path.startswith("/") else None
+
+
 def _state_dir() -> Path:
-    """Return where state is kept: the system's place for root, the user's own otherwise."""
+    """Return where state is kept: as systemd says, the system's place for root, else the user's own."""
+    if given := _from_systemd("STATE_DIRECTORY"):
+        return given
     if os.geteuid() == 0:
         return Path("/var/lib/kallglotfs")
     return platformdirs.user_state_path("kallglotfs")
 
 
 def _cache_dir() -> Path:
-    """Return where caches are kept: the system's place for root, the user's own otherwise."""
+    """Return where caches are kept: as systemd says, the system's place for root, else the user's own."""
+    if given := _from_systemd("CACHE_DIRECTORY"):
+        return given
     if os.geteuid() == 0:
         return Path("/var/cache/kallglotfs")
     return platformdirs.user_cache_path("kallglotfs")
@@ -37,6 +47,10 @@ def _cache_dir() -> Path:
 def _shown_as(text: str) -> dict[str, Any]:
     """Return what makes the reference print `text` in place of a default that depends on the machine."""
     return {"shown_default": text}
+
+
+#: Marks a setting that SIGHUP changes without a remount.
+RELOADABLE: dict[str, Any] = {"reloadable": True}
 
 
 class Settings(BaseSettings):
@@ -56,7 +70,7 @@ class Settings(BaseSettings):
     api_key_file: fields.OptionalPath = Field(
         default=None,
         description="File that holds the API key; owned by you or root, mode 600.",
-        json_schema_extra=_shown_as("none"),
+        json_schema_extra=_shown_as("none") | RELOADABLE,
     )
     config: fields.OptionalPath = Field(
         default=None,
@@ -69,9 +83,15 @@ class Settings(BaseSettings):
     sample_rate: fields.SampleRate = Field(
         default=0, description="Sample rate of the files that directories show; 0 is the original."
     )
-    timeout: fields.Seconds = Field(default=20.0, description="How long one call may take, retries included.")
+    timeout: fields.Seconds = Field(
+        default=20.0,
+        description="How long one call may take, retries included.",
+        json_schema_extra=RELOADABLE,
+    )
     throttle_timeout: fields.Patience = Field(
-        default=90.0, description="How long a call may wait for the API's rate limit."
+        default=90.0,
+        description="How long a call may wait for the API's rate limit.",
+        json_schema_extra=RELOADABLE,
     )
     memory_cache: fields.MemorySize = Field(default=256 * MIB, description="Memory for recently read audio.")
     cache_dir: fields.AnyPath = Field(
@@ -80,20 +100,26 @@ class Settings(BaseSettings):
         json_schema_extra=_shown_as("/var/cache/kallglotfs for root, else ~/.cache/kallglotfs"),
     )
     disk_cache: fields.Size = Field(
-        default=0, description="Disk space for sealed audio; 0 keeps audio off the disk."
+        default=0,
+        description="Disk space for sealed audio; 0 keeps audio off the disk, and takes a remount to change.",
+        json_schema_extra=RELOADABLE,
     )
     streams: fields.Streams = Field(default=8, description="Range requests to the storage at one time.")
     uid: fields.Id = Field(
         default=None,
         description="Owner of the files, as a number.",
-        json_schema_extra=_shown_as("the mounting user"),
+        json_schema_extra=_shown_as("the mounting user") | RELOADABLE,
     )
     gid: fields.Id = Field(
         default=None,
         description="Group of the files, as a number.",
-        json_schema_extra=_shown_as("the mounting user's group"),
+        json_schema_extra=_shown_as("the mounting user's group") | RELOADABLE,
     )
-    umask: fields.Mask = Field(default=0, description="Permission bits to take from files and directories.")
+    umask: fields.Mask = Field(
+        default=0,
+        description="Permission bits to take from files and directories.",
+        json_schema_extra=RELOADABLE,
+    )
     allow_other: fields.Flag = Field(default=False, description="Let other users read the mount.")
     state_dir: fields.AnyPath = Field(
         default_factory=_state_dir,
@@ -103,14 +129,16 @@ class Settings(BaseSettings):
     ids_file: fields.OptionalPath = Field(
         default=None,
         description="File of recording and session ids that is watched: what is added to it appears.",
-        json_schema_extra=_shown_as("none"),
+        json_schema_extra=_shown_as("none") | RELOADABLE,
     )
     backfill: fields.Flag = Field(
         default=False,
         description="Page through the service's list of sessions in the background, where it has one.",
     )
     deny_programs: fields.Programs = Field(
-        default=INDEXERS, description="Programs that may not open anything here: indexers and thumbnailers."
+        default=INDEXERS,
+        description="Programs that may not open anything here: indexers and thumbnailers.",
+        json_schema_extra=RELOADABLE,
     )
     webhook_listen: fields.Listen = Field(
         default=None,
@@ -123,11 +151,20 @@ class Settings(BaseSettings):
         "owned by you or root, mode 600.",
         json_schema_extra=_shown_as("none"),
     )
-    log_level: fields.Level = Field(default="info", description="The least serious event that is logged.")
+    log_level: fields.Level = Field(
+        default="info",
+        description="The least serious event that is logged.",
+        json_schema_extra=RELOADABLE,
+    )
+    log_format: fields.LogFormat = Field(
+        default="text",
+        description="What a line of the log looks like; json is one object a line.",
+        json_schema_extra=RELOADABLE,
+    )
     log_file: fields.OptionalPath = Field(
         default=None,
         description="File to log to.",
-        json_schema_extra=_shown_as("syslog in the background, stderr in the foreground"),
+        json_schema_extra=_shown_as("syslog in the background, stderr in the foreground") | RELOADABLE,
     )
 
     @classmethod
@@ -144,12 +181,29 @@ class Settings(BaseSettings):
         return (init_settings,)
 
 
+def marked(name: str, mark: str) -> Any:
+    """Return what the table says of a setting under a mark such as `reloadable`, None for nothing."""
+    extra = Settings.model_fields[name].json_schema_extra
+    return extra.get(mark) if isinstance(extra, dict) else None
+
+
+#: The settings that SIGHUP changes without a remount.
+CHANGEABLE = frozenset(name for name in Settings.model_fields if marked(name, "reloadable"))
+#: The settings that are paths of files.
+PATHS = frozenset(
+    name
+    for name, field in Settings.model_fields.items()
+    if any(isinstance(mark, fields.Kind) and mark.text == "path" for mark in field.metadata)
+)
 #: The settings a bare `-o name` turns on.
 FLAGS = frozenset(name for name, field in Settings.model_fields.items() if field.annotation is bool)
 
 
 def load(
-    options: Mapping[str, str], profile: str = DEFAULT_PROFILE, environ: Mapping[str, str] = os.environ
+    options: Mapping[str, str],
+    profile: str = DEFAULT_PROFILE,
+    environ: Mapping[str, str] = os.environ,
+    directory: str = "",
 ) -> Settings:
     """Put the settings together: mount options, then environment, then the profile, then the defaults.
 
@@ -157,6 +211,7 @@ def load(
         options: what `-o` or long options say, by setting name.
         profile: which table of the configuration file to use.
         environ: where `KALLGLOTFS_<NAME>` is looked up.
+        directory: where relative paths start; "" for the working directory.
 
     Returns:
         Checked settings; every path in them is absolute.
@@ -170,9 +225,13 @@ def load(
         **sources.from_options(options, known),
     }
     file = given.get("config")
-    given = {**sources.from_profile(file.value if file else None, profile, environ, known), **given}
+    path = None if file is None else _below(directory, file.value)
+    given = {**sources.from_profile(path, profile, environ, known), **given}
     try:
-        texts: dict[str, Any] = {name: value.value for name, value in given.items()}
+        texts: dict[str, Any] = {
+            name: _below(directory, each.value) if name in PATHS else each.value
+            for name, each in given.items()
+        }
         return Settings(**texts)
     except ValidationError as error:
         # Only the first: one line, and the next run tells the next.
@@ -180,3 +239,9 @@ def load(
         name = str(first["loc"][0])
         reason = first.get("ctx", {}).get("error", first["msg"])
         raise ConfigError(f"{given[name].origin if name in given else name}: {reason}") from None
+
+
+def _below(directory: str, path: str) -> str:
+    """Return a path as it was meant in a directory that is no longer the working directory."""
+    own = not directory or not path.strip() or path.startswith(("/", "~"))
+    return path if own else f"{directory.rstrip('/')}/{path}"

@@ -91,6 +91,16 @@ class BlockIndex:
             elif removals == self._removals:
                 self._insert(name, size)
 
+    def resize(self, capacity: int) -> list[bytes]:
+        """Change how many bytes there may be.
+
+        Returns:
+            The blocks taken out because they are too many, whose files are to be removed.
+        """
+        with self._lock:
+            self.capacity = capacity
+            return self._evict()
+
     def forget(self, name: bytes) -> None:
         """Take a block out, counted or not, before its file is removed."""
         with self._lock:

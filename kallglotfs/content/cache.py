@@ -116,6 +116,10 @@ class BlockCache:
         self._timeout = timeout
         self._stream_ahead = max(1, capacity // BLOCK // 2)
 
+    def set_timeout(self, seconds: float) -> None:
+        """Change what a fetch that begins from now on may take."""
+        self._timeout = seconds
+
     def contact(self, rendition: Rendition, patience: Patience) -> RenditionFacts:
         """Find out what version the storage has, and bring its first blocks along.
 

@@ -180,6 +180,11 @@ class DiskTier:
             return False
         return True
 
+    def resize(self, capacity: int) -> None:
+        """Change how many bytes there may be on the disk; what is too much goes now."""
+        for victim in self._index.resize(capacity):
+            self._files.remove(victim)
+
     def cached(self, recording_id: str) -> int:
         """Return the bytes that the blocks of a recording take on the disk."""
         try:

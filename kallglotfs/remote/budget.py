@@ -63,6 +63,12 @@ class Budget:
         self._waiting: list[_Waiter] = []
         self._pace = Pace()
 
+    def set_patience(self, seconds: float) -> None:
+        """Change how long one call may be held up altogether."""
+        with self._condition:
+            self._throttle_timeout = seconds
+            self._condition.notify_all()
+
     def admit(self, deadline: Deadline) -> Pass:
         """Wait for a request's turn and take it from the budget.
 
@@ -108,7 +114,9 @@ class Budget:
             quota = quota_of(headers, self._clock.wall())
             self._pace.refused(given, quota, self._clock.jitter(), now)
             log.info(
-                "the API's rate limit is reached (429): nothing is sent for %.0f s", self._pace.promised(now)
+                "the API's rate limit is reached (429): nothing is sent for %.0f s",
+                self._pace.promised(now),
+                extra={"kind": "429"},
             )
             self._condition.notify_all()
 

@@ -92,6 +92,10 @@ class ApiKey:
                 self._offering = True
             return self._key
 
+    def renew(self) -> None:
+        """Read the key's source now: somebody says that it has changed."""
+        self._look()
+
     def accepted(self, key: Secret) -> None:
         """Note that the service took `key`; one that was on its way when it was refused proves nothing."""
         with self._lock:
