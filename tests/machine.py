@@ -1,6 +1,6 @@
 """A machine of one's own: a mount namespace in which programs can be installed without a trace outside.
 
-`/usr`, `/etc`, `/opt` and dpkg's own directory are overlays that vanish with the namespace.
+`/usr`, `/etc`, `/opt` and `/var` are overlays that vanish with the namespace.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Seconds a command may take there, on a busy machine.
 PATIENCE = 60
 #: Written to by tests.
-OVERLAID = ("/usr", "/etc", "/opt", "/var/lib/dpkg")
+OVERLAID = ("/usr", "/etc", "/opt", "/var")
 SCRIPT = r"""set -eu
 store=$1; shift
 # Copies of others' mounts would keep their daemons from ending.

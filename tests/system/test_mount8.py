@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from machine import Machine, private_machine
 
 from conftest import environment, wait_until
+from machine import Machine, private_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
