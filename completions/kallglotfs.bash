@@ -62,6 +62,11 @@ _kallglotfs_values['kallglotfs mount --log-format']='any'
 _kallglotfs_values['kallglotfs mount --log-file']='files'
 _kallglotfs_names['kallglotfs umount']='-l --lazy --dead --help'
 _kallglotfs_arguments['kallglotfs umount']='mounts'
+_kallglotfs_names['mount.kallglotfs']='-h --help -o --foreground -f -s -v -n -N -t -V --version'
+_kallglotfs_arguments['mount.kallglotfs']='places'
+_kallglotfs_values['mount.kallglotfs -o']='options'
+_kallglotfs_values['mount.kallglotfs -N']='any'
+_kallglotfs_values['mount.kallglotfs -t']='any'
 _kallglotfs_settings['api_url']='any'
 _kallglotfs_settings['api_key_file']='files'
 _kallglotfs_settings['config']='files'
@@ -164,7 +169,7 @@ _kallglotfs() {
     word=${words[-1]}
     previous=${words[-2]-}
     if [[ ${words[0]##*/} == mount.kallglotfs ]]; then
-        verb='kallglotfs mount'
+        verb=mount.kallglotfs
     else
         for ((index = 1; index < ${#words[@]} - 1; index++)); do
             [[ " ${_kallglotfs_verbs[$verb]-} " == *" ${words[index]} "* ]] || continue

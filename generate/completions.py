@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generate.verbs import SETTINGS, Option, Verb, choices, command
+from generate.verbs import SETTINGS, Option, Verb, choices, command, helper
 from kallglotfs.config.settings import FLAGS
 
 if TYPE_CHECKING:
@@ -49,23 +49,23 @@ def arguments_of(verb: Verb) -> str:
     """Return what the arguments of a verb are."""
     words = verb.arguments.upper()
     if "MOUNTPOINT" in words:
-        return "places" if verb.name == "mount" else "mounts"
+        return "places" if verb.name.startswith("mount") else "mounts"
     if "PROFILE" in words:
         return "profiles"
     return "files" if re.search("FILE|PATH", words) else "any"
 
 
-def _all(verb: Verb) -> Iterable[Verb]:
-    """Return the command, its verbs, and theirs."""
-    yield verb
-    for below in verb.verbs:
-        yield from _all(below)
+def _all(*verbs: Verb) -> Iterable[Verb]:
+    """Return commands, their verbs, and theirs."""
+    for verb in verbs:
+        yield verb
+        yield from _all(*verb.verbs)
 
 
 def bash(whole: Verb) -> list[str]:
     """Return associative arrays: verbs below, options, kinds of values and of arguments, settings."""
     made = []
-    for verb in _all(whole):
+    for verb in _all(whole, helper()):
         key = " ".join(verb.path)
         names = " ".join(name for option in verb.options for name in option.names)
         made.append(f"_kallglotfs_names['{key}']='{names}'")
@@ -100,9 +100,14 @@ def zsh(whole: Verb) -> list[str]:
             after = f":value:({_setting(name).removeprefix('one:')})"
         made.append(f"  {_single(f'{name}[{_plain(setting.help)}]{after}')}")
     made.append(")")
-    for verb in _all(whole):
-        made += [f"_{'_'.join(verb.path).replace('-', '_')}() {{", *_zsh_body(verb), "}"]
+    for verb in _all(whole, helper()):
+        made += [f"{_function(verb)}() {{", *_zsh_body(verb), "}"]
     return made
+
+
+def _function(verb: Verb) -> str:
+    """Return the name of a verb's function."""
+    return "_" + re.sub("[-.]", "_", "_".join(verb.path))
 
 
 def _zsh_body(verb: Verb) -> list[str]:
@@ -117,13 +122,13 @@ def _zsh_body(verb: Verb) -> list[str]:
     made = ["  local -a verbs=("]
     made += [f"    {_single(f'{below.name}:{_plain(below.summary)}')}" for below in verb.verbs]
     made += ["  )", "  local state line", "  _arguments -C \\", *(f"    {spec} \\" for spec in specs)]
-    prefix = "_".join(verb.path).replace("-", "_")
+    prefix = _function(verb)
     return [
         *made,
         "    '1:verb:->verb' '*::argument:->argument'",
         "  case $state in",
         "    verb) _describe verb verbs ;;",
-        f"    argument) (( $+functions[_{prefix}_${{line[1]//-/_}}] )) && _{prefix}_${{line[1]//-/_}} ;;",
+        f"    argument) (( $+functions[{prefix}_${{line[1]//-/_}}] )) && {prefix}_${{line[1]//-/_}} ;;",
         "  esac",
     ]
 
@@ -145,10 +150,13 @@ def _zsh_options(option: Option) -> list[str]:
 def fish(whole: Verb) -> list[str]:
     """Return `complete` commands; what they call is in the script."""
     made = [f"set -g __kallglotfs_settings {' '.join(_fish_setting(name) for name in SETTINGS)}"]
-    for verb in _all(whole):
+    for verb in _all(whole, helper()):
         below = [each.name for each in verb.verbs]
         words = " ".join(verb.path[1:])
-        if words:
+        at = f"complete -c {verb.path[0]}"
+        if verb.path[0] != whole.name:
+            condition = "true"
+        elif words:
             condition = _fish_text(f"__kallglotfs_at {words}")
             if below:
                 condition = _fish_text(
@@ -157,12 +165,11 @@ def fish(whole: Verb) -> list[str]:
         else:
             condition = _fish_text(f"not __fish_seen_subcommand_from {' '.join(below)}")
         made += [
-            f"complete -c kallglotfs -n {condition} -f -a {each.name} -d {_fish_text(each.summary)}"
-            for each in verb.verbs
+            f"{at} -n {condition} -f -a {each.name} -d {_fish_text(each.summary)}" for each in verb.verbs
         ]
-        made += [f"complete -c kallglotfs -n {condition} {_fish_option(option)}" for option in verb.options]
+        made += [f"{at} -n {condition} {_fish_option(option)}" for option in verb.options]
         if not below:
-            made.append(f"complete -c kallglotfs -n {condition} {_FISH[arguments_of(verb)]}")
+            made.append(f"{at} -n {condition} {_FISH[arguments_of(verb)]}")
     return made
 
 

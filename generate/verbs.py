@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kallglotfs.cli import mount_helper
 from kallglotfs.cli.main import PROGRAM, kallglotfs
 from kallglotfs.config.reference import SettingInfo, reference
 from kallglotfs.config.settings import FLAGS
@@ -72,6 +73,20 @@ class Verb:
 def command() -> Verb:
     """Return the whole command."""
     return _verb(kallglotfs, (PROGRAM,), None)
+
+
+def helper() -> Verb:
+    """Return the helper of mount(8), which is a command without verbs."""
+    made = mount_helper.parser()
+    options = [
+        Option(
+            tuple(action.option_strings), "" if action.nargs == 0 else str(action.metavar), action.help or ""
+        )
+        for action in made._actions  # noqa: SLF001 - argparse has no other way to ask
+        if action.option_strings
+    ]
+    summary = made.description or ""
+    return Verb((mount_helper.PROGRAM,), "", summary, options, "[PROFILE] MOUNTPOINT")
 
 
 def every(verb: Verb) -> Iterator[Verb]:

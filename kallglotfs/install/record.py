@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from kallglotfs.install.plan import Item
 
 
-def fingerprint(item: Item) -> str:
+def identity(item: Item) -> str:
     """Return what tells an item from another at the same place."""
     return f"link:{item.target}" if item.target else f"sha256:{hashlib.sha256(item.content).hexdigest()}"
 
 
 def found_at(path: Path) -> str | None:
-    """Return the fingerprint of what stands at a place, None where nothing does."""
+    """Return the identity of what stands at a place, None where nothing does."""
     if path.is_symlink():
         return f"link:{path.readlink()}"
     if path.is_file():
@@ -31,10 +31,10 @@ def found_at(path: Path) -> str | None:
 
 @dataclass(slots=True)
 class Record:
-    """The fingerprints of what was installed, and the directories that were made for it.
+    """The identities of what was installed, and the directories that were made for it.
 
     Attributes:
-        files: fingerprints by path; more than one while an upgrade is under way.
+        files: identities by path; more than one while an upgrade is under way.
         directories: those made, parents first.
     """
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kallglotfs.errors import UsageError
-from kallglotfs.install.record import fingerprint, found_at, read_record, write_file
+from kallglotfs.install.record import found_at, identity, read_record, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,14 +78,14 @@ class Installation:
         # Written down before it is done, so that whatever interrupts this, a removal knows.
         for item, did in todo:
             if did is not Did.THERE:
-                self._record.files.setdefault(item.path, []).append(fingerprint(item))
+                self._record.files.setdefault(item.path, []).append(identity(item))
                 self._note_directories(item.path)
         self._keep()
         for item, did in todo:
             assert did is not None
             if did is not Did.THERE:
                 self._put(item)
-                self._record.files[item.path] = [fingerprint(item)]
+                self._record.files[item.path] = [identity(item)]
             yield Step(did, item.path)
         wanted = {item.path for item in self._plan.items}
         yield from self._remove([path for path in self._record.files if path not in wanted])
@@ -118,7 +118,7 @@ class Installation:
         """Return what is to be done about an item; None where it cannot be done."""
         place = self._real(item.path)
         found = found_at(place)
-        if found == fingerprint(item):
+        if found == identity(item):
             return Did.THERE
         if found is None:
             return Did.INSTALLED

@@ -16,6 +16,7 @@ import pytest
 
 from generate.__main__ import files
 from generate.verbs import SETTINGS, command, every
+from generate.verbs import helper as mount_options
 from kallglotfs.operations import ERRNO
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +65,8 @@ def test_the_pages_tell_every_setting_verb_and_errno() -> None:
     helper, program = ((ROOT / "man" / name).read_text() for name in ("mount.kallglotfs.8", "kallglotfs.1"))
     assert all(f".It Cm {name} Ns = " in helper for name in SETTINGS)
     assert all(f'.Ss "{" ".join(verb.path[1:])}"'.replace("-", "\\-") in program for verb in every(command()))
+    for option in mount_options().options:
+        assert re.search(rf"Fl (Fl )?{option.names[-1].lstrip('-')}\b", helper)
     told = set(re.findall(r"Bq Er (\w+)", helper))
     # What the table of errno has besides is a caller's own mistake.
     assert {os_name(number) for number in ERRNO.values()} - told <= {
@@ -121,10 +124,11 @@ def test_a_shell_completes_verbs_options_profiles_and_values(shell: object, home
     assert callable(shell)
     assert shell("kallglotfs ", home) == VERBS
     assert shell("kallglotfs umo", home) == ["umount"]
-    assert set(shell("kallglotfs umount --", home)) == {"--help", "--lazy"}
+    assert set(shell("kallglotfs umount --", home)) >= {"--help", "--lazy"}
     assert shell("kallglotfs add --profile ", home) == ["acme", "default"]
     assert shell("kallglotfs mount --formats m", home) == ["mp3"]
     assert set(shell("mount.kallglotfs a", home)) == {"acme"}
+    assert set(shell("mount.kallglotfs --", home)) == {"--foreground", "--help", "--version"}
 
 
 def test_bash_completes_options_of_mount(home: Path) -> None:
