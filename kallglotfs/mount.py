@@ -58,12 +58,14 @@ class Mount:
 
     Args:
         settings: all of them.
-        profile: the profile's name, the mount's source.
+        profile: the profile's name.
         mount_point: absolute path, checked.
         read_key: reads the API key afresh.
         binding: libfuse, from `libfuse.load`.
         clock: what tells the time.
         notifier: tells the service manager.
+        source: what the kernel shows as the mount's source: the user's own word for the profile, since
+            `mount -a` goes by it to tell what is mounted already.
     """
 
     def __init__(
@@ -75,13 +77,14 @@ class Mount:
         binding: ModuleType,
         clock: Clock,
         notifier: Notifier,
+        source: str = "",
     ) -> None:
         settings = _within_kernel_limit(settings)
         self._settings = settings
         self._mount_point = mount_point
         self._clock = clock
         self._session = libfuse.Session(
-            binding, mount_point, profile, allow_other=settings.allow_other, leave=self._leave
+            binding, mount_point, source or profile, allow_other=settings.allow_other, leave=self._leave
         )
         self._parts = Parts(
             settings, profile, mount_point, read_key, self._session.drop_pages, libfuse.THREADS, clock

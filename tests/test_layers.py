@@ -70,6 +70,7 @@ ALLOWED = {
         "signals",
         "config",
     },
+    "install": set(),
     "demo": set(),
     "doctor": {
         "assembly",
@@ -101,6 +102,7 @@ ALLOWED = {
         "catalog",
         "vfs",
         "demo",
+        "install",
         "webhooks",
     },
     "__main__": {"cli"},

@@ -11,6 +11,7 @@ from kallglotfs.cli.add import add
 from kallglotfs.cli.demo import demo
 from kallglotfs.cli.doctor import doctor
 from kallglotfs.cli.forget import forget
+from kallglotfs.cli.install_helper import install_helper
 from kallglotfs.cli.mount import mount
 from kallglotfs.cli.report import USAGE, complain
 from kallglotfs.cli.umount import umount
@@ -31,7 +32,7 @@ def kallglotfs() -> None:
     """  # noqa: D301 - \b is click's mark for a paragraph that is not re-wrapped
 
 
-for _verb in (mount, umount, add, forget, doctor, demo):
+for _verb in (mount, umount, add, forget, doctor, install_helper, demo):
     kallglotfs.add_command(_verb)
 
 

@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         mount(8)'s exit code.
     """
-    given = _parser().parse_intermixed_args(arguments)
+    given = parser().parse_intermixed_args(arguments)
     try:
         items = [item for text in given.options for item in parse_options(text)]
         options = split_options(items, sloppy=given.sloppy)
@@ -76,8 +76,9 @@ def options_help() -> str:
     return "\n".join(["options for -o:", *lines])
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the command line; completions are made from it too."""
+    made = _Parser(
         prog=PROGRAM,
         usage=f"{PROGRAM} [SOURCE] MOUNTPOINT [-fnsv] [-o OPTION[,OPTION...]] [--foreground]",
         description="Mount Kallglot call recordings as a read-only folder.",
@@ -85,23 +86,21 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
+    made.add_argument(
         "paths", nargs="+", metavar="[SOURCE] MOUNTPOINT", help="profile (default: default), directory"
     )
-    parser.add_argument(
-        "-o", dest="options", action="append", default=[], metavar="OPTIONS", help="see below"
-    )
-    parser.add_argument(
+    made.add_argument("-o", dest="options", action="append", default=[], metavar="OPTIONS", help="see below")
+    made.add_argument(
         "--foreground", action="store_true", help="stay in the foreground, log to standard error"
     )
-    parser.add_argument("-f", dest="fake", action="store_true", help="fake: check everything, mount nothing")
-    parser.add_argument("-s", dest="sloppy", action="store_true", help="ignore options that are not known")
-    parser.add_argument("-v", dest="verbose", action="store_true", help="say what is done")
-    parser.add_argument("-n", dest="no_mtab", action="store_true", help="accepted for mount(8), does nothing")
-    parser.add_argument("-N", dest="namespace", metavar="NS", help="accepted for mount(8), does nothing")
-    parser.add_argument("-t", dest="type", metavar="TYPE", help="accepted for mount(8), does nothing")
-    parser.add_argument("-V", "--version", action="version", version=f"kallglotfs {__version__}")
-    return parser
+    made.add_argument("-f", dest="fake", action="store_true", help="fake: check everything, mount nothing")
+    made.add_argument("-s", dest="sloppy", action="store_true", help="ignore options that are not known")
+    made.add_argument("-v", dest="verbose", action="store_true", help="say what is done")
+    made.add_argument("-n", dest="no_mtab", action="store_true", help="accepted for mount(8), does nothing")
+    made.add_argument("-N", dest="namespace", metavar="NS", help="accepted for mount(8), does nothing")
+    made.add_argument("-t", dest="type", metavar="TYPE", help="accepted for mount(8), does nothing")
+    made.add_argument("-V", "--version", action="version", version=f"kallglotfs {__version__}")
+    return made
 
 
 if __name__ == "__main__":

@@ -151,6 +151,7 @@ class _Plan:
                 self.binding,
                 self.clock,
                 self.notifier,
+                self.request.source,
             )
             return mount.serve(mounted, self._on_signal(mount, log))
         except KallglotError as error:

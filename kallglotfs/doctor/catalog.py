@@ -9,7 +9,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from kallglotfs.catalog.database import VERSION
+from kallglotfs.catalog.tables import VERSION
 from kallglotfs.catalog.store import CatalogStore
 from kallglotfs.doctor.finding import Finding, failure, ok, quoted, warning
 from kallglotfs.errors import KallglotError

@@ -128,7 +128,7 @@ def test_it_works_through_mount_8(place: Place) -> None:
         )
         assert (result.returncode, result.stderr) == (0, "")
         shown = place.run("findmnt", "-no", "SOURCE,FSTYPE", place.path).stdout.split()
-        assert shown == ["default", "fuse.kallglotfs"]
+        assert shown == ["kallglot", "fuse.kallglotfs"]
         assert place.run("umount", place.path).returncode == 0
         failed = place.run(
             "mount", "-t", "kallglotfs", "kallglot", place.path, "-o", f"{place.options},nosuch"

@@ -1,0 +1,1 @@
+"""Files made from the program itself, for developers: man pages, completions, the page of settings."""
