@@ -9,8 +9,8 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from kallglotfs.catalog.tables import VERSION
 from kallglotfs.catalog.store import CatalogStore
+from kallglotfs.catalog.tables import VERSION
 from kallglotfs.doctor.finding import Finding, failure, ok, quoted, warning
 from kallglotfs.errors import KallglotError
 
