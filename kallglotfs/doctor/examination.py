@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds that a check of this machine may take, and all of the network's together.
-LOCAL, NETWORK = 5.0, 15.0
+#: Seconds that a check of this machine may take.
+LOCAL = 3.0
+#: Seconds after which the network's checks are left as they are: counted from the start, and at least these.
+ALTOGETHER, LEAST = 20.0, 5.0
 _OF_NETWORK = ("name of the API", "connection to the API", "TLS")
 _OF_SERVICE = (service.KEY, service.LIMIT, service.GENERATION, service.CLOCK, service.STORAGE)
 
@@ -78,7 +80,7 @@ def examine(
         recording: id of one to try the storage with; empty to take one that is known.
     """
     report = Report(profile)
-    add = report.findings.extend
+    add, began = report.findings.extend, clock.now()
     # First, and without threads: each mount is asked by a fork of this process.
     standing = mounts.mounts()
     settings, finding = configured.settings(options, profile)
@@ -87,7 +89,16 @@ def examine(
         add(_machine(None))
         add(standing)
         because = "the settings cannot be read"
-        names = ("key source", "state_dir", "catalog", "cache_dir", "webhooks", *_OF_NETWORK, *_OF_SERVICE)
+        names = (
+            "key source",
+            "state_dir",
+            "catalog",
+            "cache_dir",
+            "log_file",
+            "webhooks",
+            *_OF_NETWORK,
+            *_OF_SERVICE,
+        )
         add(skipped(name, because) for name in names)
         return report
     report.api_url = settings.api_url
@@ -112,7 +123,7 @@ def examine(
     mounted = any(each.level is Level.OK and each.found != "none" for each in standing)
     add([limited("webhooks", lambda: configured.webhooks(settings, mounted=mounted))])
     if working is not None:
-        working.join(NETWORK)
+        working.join(max(LEAST, ALTOGETHER - (clock.now() - began)))
         remote = talk.outcome(finished=not working.is_alive())
     add(remote)
     report.requests = talk.requests
@@ -176,7 +187,8 @@ def _files(settings: Settings, profile: str) -> list[Finding]:
         else limited(catalog.NAME, lambda: catalog.catalog(path))
     )
     cache = limited("cache_dir", lambda: places.cache(settings.cache_dir, settings.disk_cache))
-    return [state, kept, cache]
+    log = limited("log_file", lambda: places.log(settings.log_file))
+    return [state, kept, cache, log]
 
 
 class _Talk:
@@ -225,9 +237,8 @@ class _Talk:
         found = list(self._found)
         because = self._because
         if not finished:
-            found.append(
-                failure("network", f"no end within {NETWORK:g} s", "try again; see what is slow: curl -sv")
-            )
+            slow = f"no end within {ALTOGETHER:g} s"
+            found.append(failure("network", slow, f"see what is slow: curl -sv {self._settings.api_url}"))
         told = {finding.name for finding in found}
         proxied = "name of the proxy" in told
         names = (*(() if proxied else _OF_NETWORK), *_OF_SERVICE)

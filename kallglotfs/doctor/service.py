@@ -40,6 +40,10 @@ def key(heard: Heard, throttle_timeout: float) -> Finding:  # noqa: PLR0911 - on
         heard: what the API said.
         throttle_timeout: seconds, the setting.
     """
+    if not heard.answers and "TLS" in str(heard.error):
+        return failure(KEY, f"not asked: {heard.error}", OWN_AUTHORITY)
+    if not heard.answers and "proxy" in str(heard.error):
+        return failure(KEY, f"not asked: {heard.error}", "check the proxy's address: env | grep -i _proxy")
     if not heard.answers:
         return failure(
             KEY, f"not answered: {heard.error}", "try again; then: curl -sv the address in api_url"
@@ -85,9 +89,7 @@ def limit(heard: Heard) -> Finding:
         return ok(LIMIT, "the service tells none")
     found = f"{last.left or '?'} of {last.limit} requests left in this window"
     if last.left == "0":
-        return warning(
-            LIMIT, found, "see who else uses this key; a key of its own helps only in another account"
-        )
+        return warning(LIMIT, found, "wait for the next window, and see who else uses this key or account")
     return ok(LIMIT, found)
 
 
