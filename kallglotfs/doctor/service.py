@@ -40,14 +40,8 @@ def key(heard: Heard, throttle_timeout: float) -> Finding:  # noqa: PLR0911 - on
         heard: what the API said.
         throttle_timeout: seconds, the setting.
     """
-    if not heard.answers and "TLS" in str(heard.error):
-        return failure(KEY, f"not asked: {heard.error}", OWN_AUTHORITY)
-    if not heard.answers and "proxy" in str(heard.error):
-        return failure(KEY, f"not asked: {heard.error}", "check the proxy's address: env | grep -i _proxy")
     if not heard.answers:
-        return failure(
-            KEY, f"not answered: {heard.error}", "try again; then: curl -sv the address in api_url"
-        )
+        return _unanswered(heard.error)
     last = heard.answers[-1]
     said = str(heard.error) if heard.error is not None else f"the API answers {last.status}"
     if isinstance(heard.error, KeyRefused) or last.status == _UNAUTHORIZED:
@@ -161,6 +155,14 @@ def storage(  # noqa: PLR0911 - one return per cause
         return ok(STORAGE, "the API itself, without ranges: each recording is fetched whole, once")
     found = "answers with the whole file when asked for a part: every first read waits for all before it"
     return warning(STORAGE, found, "have the proxy or storage in between pass Range on (env | grep -i proxy)")
+
+
+def _unanswered(error: KallglotError | None) -> Finding:
+    if "TLS" in str(error):
+        return failure(KEY, f"not asked: {error}", OWN_AUTHORITY)
+    if "proxy" in str(error):
+        return failure(KEY, f"not asked: {error}", "check the proxy's address: env | grep -i _proxy")
+    return failure(KEY, f"not answered: {error}", "try again: kallglotfs doctor; then ask its support")
 
 
 def _throttled(last: Answer, throttle_timeout: float) -> Finding:
