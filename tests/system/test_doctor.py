@@ -428,6 +428,13 @@ def test_a_storage_that_refuses_a_fresh_url(setup: SetUp) -> None:
     assert setup.service.requests.count("api") <= 3
 
 
+def test_an_installation_with_downloads_alone_costs_a_second_request(setup: SetUp) -> None:
+    """Which other routes there are is found out once."""
+    setup.service.knobs.change({"download_only": True})
+    assert setup.look().code == 0
+    assert setup.service.requests.count("api") == 2
+
+
 def test_generation_2_costs_a_second_request(setup: SetUp) -> None:
     """The storage is the API itself then."""
     setup.service.knobs.change({"generation": 2})
