@@ -1,6 +1,6 @@
 """libfuse: found, loaded, run on a thread of its own, and ended without leaving anybody waiting.
 
-Used by `mount.py` alone; the only place that touches the binding.
+Used by `mount.py`, and by the commands to look; the only place that touches the binding.
 
 Threading: `fuse_main` blocks the thread that calls it, so it gets its own, and the main thread stays free to
 take signals. Callbacks come on threads that libfuse starts.

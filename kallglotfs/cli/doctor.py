@@ -109,8 +109,7 @@ def shown(report: Report, *, verbose: bool, coloured: bool) -> Iterator[str]:
     for level in (Level.FAILURE, Level.WARNING):
         for finding in report.of(level):
             yield from _marked(finding, coloured=coloured)
-            if finding.mend:
-                yield from _wrapped(_clean(finding.mend), f"{INDENT}mend: ", f"{INDENT}      ")
+            yield from _mend(finding)
     reasons: dict[str, list[str]] = {}
     for finding in report.of(Level.SKIPPED):
         reasons.setdefault(finding.found, []).append(finding.name)
@@ -135,6 +134,19 @@ def _marked(finding: Finding, *, coloured: bool) -> Iterator[str]:
         # Behind the wrapping, which would count it.
         lines[0] = f"\x1b[{COLOURS[finding.level]}m{mark}\x1b[0m{lines[0][len(mark) :]}"
     yield from lines
+
+
+def _mend(finding: Finding) -> Iterator[str]:
+    """Yield what to do. A command stays on its line however long it is: in two it cannot be copied."""
+    first, rest = f"{INDENT}mend: ", f"{INDENT}      "
+    command, note = finding.command
+    lines = _wrapped(_clean(finding.mend), first, rest) if finding.mend else []
+    if not command or len(lines) == 1:
+        yield from lines
+        return
+    yield first + _clean(command)
+    if note:
+        yield from _wrapped(_clean(note), rest, rest)
 
 
 def _wrapped(text: str, first: str, rest: str) -> list[str]:

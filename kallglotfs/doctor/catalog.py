@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NAME = "catalog"
 #: Seconds to wait for a lock, and for looking through the file.
-LOCK, LOOK = 1.5, 2.5
+LOCK, LOOK = 1.0, 1.5
 
 
 def catalog(path: Path) -> Finding:

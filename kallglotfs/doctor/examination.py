@@ -3,7 +3,7 @@
 A check that hangs is left behind on its thread and told as one; what depends on it is not checked. Whoever
 calls this should end the process without waiting for threads.
 
-Threading: the network's checks run on a thread of their own, each check with a limit on a thread below it.
+Threading: the network's checks run on one thread beside the others, of which each has one of its own.
 """
 
 from __future__ import annotations
@@ -14,19 +14,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from kallglotfs.catalog.store import catalog_path
 from kallglotfs.config.credentials import Credentials
-from kallglotfs.doctor import (
-    catalog,
-    configured,
-    fuse,
-    installation,
-    kernel,
-    mounts,
-    network,
-    places,
-    service,
-)
-from kallglotfs.doctor.contact import Contact
+from kallglotfs.doctor import catalog, configured, fuse, installation, kernel, mounts, places
 from kallglotfs.doctor.finding import Finding, Level, failed, failure, skipped
+from kallglotfs.doctor.talk import OF_NETWORK, OF_SERVICE, Talk
 from kallglotfs.errors import KallglotError
 from kallglotfs.model import Recording
 
@@ -38,10 +28,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds that a check of this machine may take, and all of the network's together.
-LOCAL, NETWORK = 5.0, 15.0
-_OF_NETWORK = ("name of the API", "connection to the API", "TLS")
-_OF_SERVICE = (service.KEY, service.LIMIT, service.GENERATION, service.CLOCK, service.STORAGE)
+#: Seconds that a check of this machine may take.
+LOCAL = 3.0
+#: Seconds after which the network's checks are left as they are: counted from the start, and at least these.
+ALTOGETHER, LEAST = 20.0, 5.0
+_OF_SETTINGS = ("key source", "state_dir", "catalog", "cache_dir", "log_file", "webhooks")
 
 
 @dataclass
@@ -78,7 +69,7 @@ def examine(
         recording: id of one to try the storage with; empty to take one that is known.
     """
     report = Report(profile)
-    add = report.findings.extend
+    add, began = report.findings.extend, clock.now()
     # First, and without threads: each mount is asked by a fork of this process.
     standing = mounts.mounts()
     settings, finding = configured.settings(options, profile)
@@ -87,8 +78,7 @@ def examine(
         add(_machine(None))
         add(standing)
         because = "the settings cannot be read"
-        names = ("key source", "state_dir", "catalog", "cache_dir", "webhooks", *_OF_NETWORK, *_OF_SERVICE)
-        add(skipped(name, because) for name in names)
+        add(skipped(name, because) for name in (*_OF_SETTINGS, *OF_NETWORK, *OF_SERVICE))
         return report
     report.api_url = settings.api_url
     credentials = Credentials(settings.api_key_file, profile=profile)
@@ -99,9 +89,9 @@ def examine(
     if known is None and any(each.name == catalog.NAME and each.level is Level.OK for each in local):
         path = catalog_path(settings.state_dir, profile, settings.api_url)
         known = _timed(lambda: catalog.example(path, clock), LOCAL)
-    talk = _Talk(settings, credentials, clock, key, known)
+    talk = Talk(settings, credentials, clock, key, known)
     if offline:
-        remote = [skipped(name, "--offline") for name in (*_OF_NETWORK, *_OF_SERVICE)]
+        remote = [skipped(name, "--offline") for name in (*OF_NETWORK, *OF_SERVICE)]
         working = None
     else:
         working = threading.Thread(target=talk.run, daemon=True)
@@ -112,8 +102,8 @@ def examine(
     mounted = any(each.level is Level.OK and each.found != "none" for each in standing)
     add([limited("webhooks", lambda: configured.webhooks(settings, mounted=mounted))])
     if working is not None:
-        working.join(NETWORK)
-        remote = talk.outcome(finished=not working.is_alive())
+        working.join(max(LEAST, ALTOGETHER - (clock.now() - began)))
+        remote = talk.outcome(after=ALTOGETHER if working.is_alive() else None)
     add(remote)
     report.requests = talk.requests
     return report
@@ -176,102 +166,5 @@ def _files(settings: Settings, profile: str) -> list[Finding]:
         else limited(catalog.NAME, lambda: catalog.catalog(path))
     )
     cache = limited("cache_dir", lambda: places.cache(settings.cache_dir, settings.disk_cache))
-    return [state, kept, cache]
-
-
-class _Talk:
-    """The network's checks, each only if those before it went well.
-
-    Args:
-        settings: of the profile.
-        credentials: where the key is.
-        clock: what tells the time.
-        key: what was found of the key's place.
-        known: a recording to try the storage with.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        credentials: Credentials,
-        clock: Clock,
-        key: Finding,
-        known: Recording | None,
-    ) -> None:
-        self._settings = settings
-        self._credentials = credentials
-        self._clock = clock
-        self._key = key
-        self._known = known
-        self._found: list[Finding] = []
-        self._because = "the network's checks took too long"
-        self._contact: Contact | None = None
-
-    @property
-    def requests(self) -> int:
-        """API requests spent so far."""
-        return self._contact.requests if self._contact is not None else 0
-
-    def run(self) -> None:
-        """Check; ends at the first failure that the rest depends on."""
-        try:
-            because = self._network() or self._service()
-        except Exception as error:  # noqa: BLE001 - what was found before is worth telling
-            because = f"the check before failed itself ({type(error).__name__})"
-        self._because = because
-
-    def outcome(self, *, finished: bool) -> list[Finding]:
-        """Return what was found so far; `finished` tells whether more would have come."""
-        found = list(self._found)
-        because = self._because
-        if not finished:
-            found.append(
-                failure("network", f"no end within {NETWORK:g} s", "try again; see what is slow: curl -sv")
-            )
-        told = {finding.name for finding in found}
-        proxied = "name of the proxy" in told
-        names = (*(() if proxied else _OF_NETWORK), *_OF_SERVICE)
-        return [*found, *(skipped(name, because) for name in names if name not in told)]
-
-    def _add(self, finding: Finding) -> bool:
-        """Note a finding; tell whether it is a failure."""
-        self._found.append(finding)
-        return finding.level is Level.FAILURE
-
-    def _network(self) -> str:
-        """Go all the way to the API; return why it cannot be asked, nothing if it can."""
-        target, finding = network.proxy(self._settings.api_url)
-        self._add(finding)
-        if target is None:
-            return "the environment's proxy or certificates cannot be used"
-        addresses, finding = network.resolve(target)
-        if self._add(finding):
-            return f"{target.host} cannot be resolved"
-        connection, finding = network.connect(target, addresses)
-        if self._add(finding) or connection is None:
-            return f"{target.host} cannot be reached"
-        with connection:
-            if not target.proxied and self._add(network.certificate(target, connection)):
-                return f"{target.host} cannot be trusted"
-        return ""
-
-    def _service(self) -> str:
-        """Ask the service; return why the rest was not checked."""
-        if self._key.level is Level.FAILURE:
-            return "there is no usable key"
-        self._contact = contact = Contact(self._settings, self._credentials.read, self._clock)
-        heard = contact.ask(self._known)
-        if heard.answers:
-            self._add(service.clock(heard, webhooks=self._settings.webhook_listen is not None))
-        key = service.key(heard, self._settings.throttle_timeout)
-        self._add(key)
-        if key.level is not Level.OK:
-            return "the API does not serve this key now"
-        self._add(service.limit(heard))
-        self._add(service.generation(heard))
-        if self._known is None:
-            return "no recording is known; name one: --recording ID"
-        if heard.recording is None:
-            return f"{self._known.id} is not there any more; name another one: --recording ID"
-        self._add(service.storage(heard.recording, contact.fetch))
-        return ""
+    log = limited("log_file", lambda: places.log(settings.log_file))
+    return [state, kept, cache, log]

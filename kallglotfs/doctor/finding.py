@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 OWN_AUTHORITY = "if it is your own authority or a company's proxy: export SSL_CERT_FILE=/path/to/its-ca.pem"
 
 
+#: What stands between a command and what is to be known of it.
+NOTE = "   "
+#: What mends that are commands begin with.
+COMMANDS = (
+    "apt ", "chmod ", "chown ", "echo ", "export ", "install ", "kallglotfs ", "mkdir ", "mknod ",
+    "modprobe ", "pip ", "sudo ", "sysctl ", "timedatectl ", "unset ", "/",
+)  # fmt: skip
+
+
 class Level(enum.StrEnum):
     """How bad it is, the worst first."""
 
@@ -44,6 +53,12 @@ class Finding:
     level: Level
     found: str
     mend: str = ""
+
+    @property
+    def command(self) -> tuple[str, str]:
+        """The command that mends it, and what is to be known of it; empty where words alone do."""
+        command, _, note = self.mend.partition(NOTE)
+        return (command, note) if command.startswith(COMMANDS) else ("", "")
 
 
 def ok(name: str, found: str) -> Finding:

@@ -153,6 +153,9 @@ def certificate(target: Target, connection: socket.socket) -> Finding:
             return ok(name, f"{made.version()}, the certificate is good")
     except ssl.SSLCertVerificationError as error:
         return _judged(name, target, error)
+    except TimeoutError:
+        found = f"{target.host}:{target.port} says nothing when TLS is begun"
+        return failure(name, found, "check the port in api_url, and whether a proxy is needed (https_proxy)")
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
         found = f"{target.host}:{target.port} does not agree on TLS ({reason})"

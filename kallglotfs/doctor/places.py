@@ -70,6 +70,19 @@ def cache(folder: Path, most: int) -> Finding:
     return _not_writable(name, folder) or _room(name, folder, most)
 
 
+def log(file: Path | None) -> Finding:
+    """Check `log_file`: a mount that cannot write its log does not start."""
+    name = "log_file"
+    if file is None:
+        return ok(name, "none: syslog, or standard error in the foreground")
+    there = file if os.path.lexists(file) else file.parent
+    if not os.path.lexists(there):
+        return failure(name, f"{file}: its directory is not there", f"mkdir -p {quoted(there)}")
+    if not os.access(there, os.W_OK, effective_ids=True) or _is_read_only(there):
+        return failure(name, f"{file} cannot be written", f"sudo chown $(id -un) {quoted(there)}")
+    return ok(name, str(file))
+
+
 def filesystem_of(path: Path) -> str:
     """Return the type of the filesystem a path lies on, from mountinfo; nothing is touched."""
     place = str(path)

@@ -41,9 +41,7 @@ def key(heard: Heard, throttle_timeout: float) -> Finding:  # noqa: PLR0911 - on
         throttle_timeout: seconds, the setting.
     """
     if not heard.answers:
-        return failure(
-            KEY, f"not answered: {heard.error}", "try again; then: curl -sv the address in api_url"
-        )
+        return _unanswered(heard.error)
     last = heard.answers[-1]
     said = str(heard.error) if heard.error is not None else f"the API answers {last.status}"
     if isinstance(heard.error, KeyRefused) or last.status == _UNAUTHORIZED:
@@ -85,9 +83,7 @@ def limit(heard: Heard) -> Finding:
         return ok(LIMIT, "the service tells none")
     found = f"{last.left or '?'} of {last.limit} requests left in this window"
     if last.left == "0":
-        return warning(
-            LIMIT, found, "see who else uses this key; a key of its own helps only in another account"
-        )
+        return warning(LIMIT, found, "wait for the next window, and see who else uses this key or account")
     return ok(LIMIT, found)
 
 
@@ -159,6 +155,14 @@ def storage(  # noqa: PLR0911 - one return per cause
         return ok(STORAGE, "the API itself, without ranges: each recording is fetched whole, once")
     found = "answers with the whole file when asked for a part: every first read waits for all before it"
     return warning(STORAGE, found, "have the proxy or storage in between pass Range on (env | grep -i proxy)")
+
+
+def _unanswered(error: KallglotError | None) -> Finding:
+    if "TLS" in str(error):
+        return failure(KEY, f"not asked: {error}", OWN_AUTHORITY)
+    if "proxy" in str(error):
+        return failure(KEY, f"not asked: {error}", "check the proxy's address: env | grep -i _proxy")
+    return failure(KEY, f"not answered: {error}", "try again: kallglotfs doctor; then ask its support")
 
 
 def _throttled(last: Answer, throttle_timeout: float) -> Finding:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kallglotfs.clock import Clock
-from kallglotfs.doctor import catalog, examination, fuse, installation, kernel, mounts, network
+from kallglotfs.doctor import catalog, examination, fuse, installation, kernel, mounts, network, places
 from kallglotfs.doctor.examination import limited
 from kallglotfs.doctor.finding import Level, failed, ok
 from kallglotfs.errors import ConfigError, SystemFault
@@ -177,7 +177,8 @@ def test_a_network_that_takes_too_long_altogether_is_left(
         return (), ok("name", "late")
 
     monkeypatch.setattr(network, "resolve", resolve)
-    monkeypatch.setattr(examination, "NETWORK", 0.3)
+    monkeypatch.setattr(examination, "ALTOGETHER", 0.2)
+    monkeypatch.setattr(examination, "LEAST", 0.2)
     monkeypatch.setattr(mounts, "all_mounts", list)
     options = {"state_dir": str(tmp_path / "state"), "api_url": "http://127.0.0.1:1/v1"}
     report = examination.examine("default", options, Clock())
@@ -195,3 +196,21 @@ def test_a_catalog_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert catalog.catalog(path).level is Level.OK
     assert catalog.example(path, Clock()) is None
     assert not path.exists()
+
+
+def test_a_log_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """The mount would not start."""
+    assert places.log(None).level is Level.OK
+    assert places.log(tmp_path / "log").level is Level.OK
+    assert not (tmp_path / "log").exists()
+    found = places.log(tmp_path / "none" / "log")
+    assert (found.level, found.mend) == (Level.FAILURE, f"mkdir -p {tmp_path / 'none'}")
+
+
+def test_a_cache_that_is_larger_than_its_disk_is_told(tmp_path: Path) -> None:
+    """With a size that fits; a cache that is off needs no directory."""
+    found = places.cache(tmp_path / "cache", 2**60)
+    assert found.level is Level.WARNING
+    assert "set disk_cache=" in found.mend
+    assert places.cache(tmp_path / "cache", 0).level is Level.OK
+    assert not (tmp_path / "cache").exists()

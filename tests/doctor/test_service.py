@@ -38,6 +38,8 @@ def heard(
         (heard(200, TimedOut("slow")), Level.FAILURE, "not answered in time"),
         (heard(502, kind="text/html"), Level.FAILURE, "in trouble itself"),
         (Heard((), TimedOut("no answer"), None), Level.FAILURE, "not answered"),
+        (Heard((), BadResponse("x: TLS failed"), None), Level.FAILURE, "TLS failed"),
+        (Heard((), BadResponse("x: the proxy cannot be used"), None), Level.FAILURE, "the proxy cannot"),
     ],
 )
 def test_the_key(said: Heard, level: Level, words: str) -> None:

@@ -34,10 +34,20 @@ def test_what_was_not_checked_is_told_once_for_each_reason() -> None:
 
 
 def test_lines_are_short_but_words_stay_whole() -> None:
-    """A command that is cut cannot be copied."""
-    said = lines(failure("x", "word " * 60, WORST), verbose=True)
-    assert all(len(line) <= 80 for line in said if "/a/path" not in line)
-    assert any(line.endswith(WORST.rpartition(" ")[2]) for line in said)
+    """Those of a path or an address."""
+    path = "/a/path" + "/that/is/longer/than/a/line" * 4
+    said = lines(failure("x", f"{path} {'word ' * 60}", "do " * 60), verbose=True)
+    assert all(len(line) <= 80 for line in said if path not in line)
+    assert any(line.strip() == path for line in said)
+
+
+def test_a_command_stays_on_one_line() -> None:
+    """In two it cannot be copied; what is to be known of it stands below."""
+    said = lines(failure("x", "broken", f"{WORST}   (as root, and {'so on ' * 20})"))
+    assert said[2] == f"         mend: {WORST}"
+    assert said[3].startswith("               (as root, and")
+    assert all(len(line) <= 80 for line in said[3:])
+    assert lines(failure("x", "broken", "modprobe fuse   (as root)"))[2].endswith("modprobe fuse   (as root)")
 
 
 def test_colour_is_only_added() -> None:

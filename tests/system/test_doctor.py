@@ -31,7 +31,8 @@ from kallglotfs.catalog.store import CatalogStore, catalog_path
 from kallglotfs.cli.doctor import shown
 from kallglotfs.clock import Clock
 from kallglotfs.demo.knobs import Fault
-from kallglotfs.doctor import mounts
+from kallglotfs.doctor import contact, mounts
+from kallglotfs.doctor import network as network_checks
 from kallglotfs.doctor.examination import examine
 from kallglotfs.doctor.finding import Level
 from kallglotfs.doctor.places import filesystem_of
@@ -346,16 +347,18 @@ def test_an_api_that_refuses_connections(setup: SetUp) -> None:
     setup.look().names("refuses the connection", "mend: check api_url")
 
 
-def test_an_api_that_answers_no_connection(setup: SetUp) -> None:
+def test_an_api_that_answers_no_connection(setup: SetUp, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind a firewall that drops: bounded in time."""
+    monkeypatch.setattr(network_checks, "CONNECTING", 1.0)
     with FaultProxy(("127.0.0.1", 1)) as proxy:
         proxy.blackhole()
         setup.options["api_url"] = f"{proxy.origin}/v1"
         setup.look().names("does not answer", "firewall")
 
 
-def test_an_api_that_accepts_and_says_nothing(setup: SetUp) -> None:
+def test_an_api_that_accepts_and_says_nothing(setup: SetUp, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounded in time as well."""
+    monkeypatch.setattr(contact, "ASKING", 1.0)
     setup.service.knobs.change({"api_latency": 60.0})
     setup.look().names("not answered", "try again")
 
@@ -400,8 +403,9 @@ def test_a_proxy_that_cannot_be_used(setup: SetUp) -> None:
     assert "CANARY" not in outcome.out
 
 
-def test_a_storage_that_cannot_be_reached(setup: SetUp) -> None:
+def test_a_storage_that_cannot_be_reached(setup: SetUp, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another host than the API, and a firewall's favourite to forget."""
+    monkeypatch.setattr(contact, "FETCHING", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     setup.service.public_storage_url = f"http://127.0.0.1:{port}"
@@ -422,6 +426,13 @@ def test_a_storage_that_refuses_a_fresh_url(setup: SetUp) -> None:
     setup.service.knobs.faults = [Fault("storage", "status", times=-1, status=403)]
     setup.look().names("answers 403 to a fresh URL", "timedatectl")
     assert setup.service.requests.count("api") <= 3
+
+
+def test_an_installation_with_downloads_alone_costs_a_second_request(setup: SetUp) -> None:
+    """Which other routes there are is found out once."""
+    setup.service.knobs.change({"download_only": True})
+    assert setup.look().code == 0
+    assert setup.service.requests.count("api") == 2
 
 
 def test_generation_2_costs_a_second_request(setup: SetUp) -> None:
