@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CONTENT_TYPE_LATEST
-
 from kallglotfs.webhooks.listening import Listening
 from kallglotfs.webhooks.server import Limits, Server
 
@@ -24,6 +22,8 @@ log = logging.getLogger(__name__)
 #: What who asks may send, and how many may at one time: a question has no body.
 LIMITS = Limits(body=1024, connections=16)
 PATH = "/metrics"
+#: Prometheus's text format; every name here is one that its first version allows.
+FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Exporter:
@@ -63,7 +63,7 @@ class Exporter:
         elif environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             status = "405 Method Not Allowed"
         else:
-            status, body, kind = "200 OK", self._metrics(), CONTENT_TYPE_LATEST
+            status, body, kind = "200 OK", self._metrics(), FORMAT
         start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 

@@ -1,8 +1,8 @@
 """The state of a mount, collected from its parts: as JSON, as Prometheus metrics, and for one recording.
 
-Used by `assembly/`, which hands it to the virtual files, the control socket and the metrics' listener. Nothing
-here is secret: no key, no URL, no number. Who reads what, though, is told on the control socket alone: the
-virtual files are everybody's who may read the mount.
+Used by `assembly/`, which hands it to the virtual files, the control socket and the listener for metrics.
+Nothing here is secret: no key, no URL, no number. Who reads what, though, is told on the control socket
+alone: the virtual files are everybody's who may read the mount.
 
 Threading: may be called on any thread; every part is asked for a snapshot of its own.
 """
