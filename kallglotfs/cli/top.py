@@ -109,6 +109,8 @@ class _Screen:
         self._trend = Trend()
         self._state: dict[str, Any] | None = None
         self._trouble = ""
+        # Now: what stands in for it while the screen is drawn does not tell.
+        self._bars = BARS if (sys.stdout.encoding or "").lower().startswith("utf") else PLAIN_BARS
 
     def once(self) -> None:
         """Print one page."""
@@ -180,6 +182,5 @@ class _Screen:
             self._trend.add(None)
 
     def _lines(self, width: int, height: int) -> list[Text]:
-        bars = BARS if (sys.stdout.encoding or "").lower().startswith("utf") else PLAIN_BARS
-        view = View(width, height, bars)
+        view = View(width, height, self._bars)
         return view.lines(self._mount_point, self._state, self._trend, self._trouble, time.time())

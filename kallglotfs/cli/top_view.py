@@ -141,7 +141,7 @@ class View:
         return lines
 
     def _line(self, name: str, value: str, history: str = "", style: str = "") -> Text:
-        text = Text(name.ljust(LABEL), style or "dim", no_wrap=True)
+        text = Text(no_wrap=True).append(name.ljust(LABEL), style or "dim")
         shown = clean(value)
         if history.strip():
             text.append(set_cell_size(shown, VALUE), style or "bold")
