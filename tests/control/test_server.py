@@ -6,8 +6,10 @@ import json
 import logging
 import os
 import socket
+import tempfile
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +22,6 @@ from kallglotfs.errors import AskRefused, DaemonGone, DaemonSilent, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 def echo(asked: dict[str, Any]) -> dict[str, Any]:
@@ -168,13 +169,20 @@ def test_who_does_not_take_the_answer_is_hung_up_on(path: Path, monkeypatch: pyt
         control.stop()
 
 
-def test_another_user_is_not_answered(control: ControlServer, path: Path) -> None:
+def test_another_user_is_not_answered() -> None:
     """Even where the permissions would let them in."""
-    for folder in (path.parent, *path.parents[1:4]):
-        folder.chmod(folder.stat().st_mode | 0o055)
-    path.chmod(0o666)
-    assert peer_says(path, 0) == b"o"
-    assert peer_says(path, 65534) == b""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run" / "mount.sock"
+        control = ControlServer(path, {"echo": echo})
+        control.start()
+        try:
+            for each in (path.parent, path.parent.parent):
+                each.chmod(0o755)
+            path.chmod(0o666)
+            assert peer_says(path, 0) == b"o"
+            assert peer_says(path, 65534) == b""
+        finally:
+            control.stop()
 
 
 def peer_says(path: Path, uid: int) -> bytes:
