@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import termios
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,6 @@ from kallglotfs.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from conftest import MountedFolder
     from kallglotfs.demo.requestlog import RequestLog
@@ -134,6 +134,21 @@ def test_a_signal_ends_it_with_the_terminal_restored(folder: MountedFolder) -> N
             screen.process.send_signal(number)
             assert screen.process.wait(timeout=15) == code
             assert screen.is_as_before()
+
+
+def test_ctrl_z_gives_the_terminal_back_for_a_while(folder: MountedFolder) -> None:
+    """And continued, it draws again."""
+    with terminal(80, 24, folder.path) as screen:
+        assert screen.shows("budget")
+        screen.process.send_signal(signal.SIGTSTP)
+        stat = Path(f"/proc/{screen.process.pid}/stat")
+        assert wait_until(lambda: " T " in stat.read_text(), 15)
+        assert screen.is_as_before()
+        screen.output = b""
+        screen.process.send_signal(signal.SIGCONT)
+        assert screen.shows("budget")
+        os.write(screen.master, b"q")
+        assert screen.process.wait(timeout=15) == 0
 
 
 def test_it_says_when_the_daemon_is_gone_and_picks_it_up_again(
