@@ -168,6 +168,7 @@ class Mount:
             on_init=session.connected,
             who=lambda: callers.of(session.caller()),
             throttle_timeout=settings.throttle_timeout,
+            openers=self._parts.openers,
         )
 
     def _build_watchdog(self) -> Watchdog:

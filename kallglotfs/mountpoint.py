@@ -23,18 +23,27 @@ DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
 ANSWER = 5.0
 #: Which fields of a line of mountinfo are the device number and the mount point.
 DEVICE, WHERE = 2, 4
+#: Which field behind the dash holds the filesystem's own options.
+OWN = 2
 MOUNTINFO = Path("/proc/self/mountinfo")
 
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """One line of mountinfo: where, what type, from what source, which device and options."""
+    """One line of mountinfo: where, what type, from what source, which device, its own options.
+
+    Attributes:
+        uid: of who mounted it, as FUSE tells (fuse(4), `user_id`); None for other filesystems.
+        gid: likewise.
+    """
 
     path: str
     kind: str
     source: str
     device: int
-    options: str = ""
+    options: frozenset[str] = frozenset()
+    uid: int | None = None
+    gid: int | None = None
 
 
 def mounts_at(path: str, mountinfo: Path = MOUNTINFO) -> list[Mounted]:
@@ -55,9 +64,17 @@ def all_mounts(mountinfo: Path = MOUNTINFO) -> list[Mounted]:
         if len(fields) > WHERE and len(rest) > 1:
             major, _, minor = fields[DEVICE].partition(":")
             device = os.makedev(int(major), int(minor))
-            options = rest[2] if len(rest) > 2 else ""  # noqa: PLR2004 - type, source, options
-            found.append(Mounted(_unescape(fields[WHERE]), rest[0], _unescape(rest[1]), device, options))
+            own = frozenset(rest[OWN].split(",")) if len(rest) > OWN else frozenset()
+            uid, gid = _number(own, "user_id="), _number(own, "group_id=")
+            path, source = _unescape(fields[WHERE]), _unescape(rest[1])
+            found.append(Mounted(path, rest[0], source, device, own, uid, gid))
     return found
+
+
+def mounts_of(kind: str, mountinfo: Path = MOUNTINFO) -> list[Mounted]:
+    """Return the mounts of a type that are on top at their place, by path. Touches no filesystem."""
+    topmost = {each.path: each for each in all_mounts(mountinfo)}
+    return sorted((each for each in topmost.values() if each.kind == kind), key=lambda each: each.path)
 
 
 def mounted_at(path: str, mountinfo: Path = MOUNTINFO) -> Mounted | None:
@@ -151,6 +168,12 @@ def probe(path: str, seconds: float = ANSWER) -> int | None:
 
 def _ask(path: str) -> NoReturn:
     try:
+        mounted = mounted_at(path)
+        if os.geteuid() == 0 and mounted is not None and mounted.uid and mounted.gid is not None:
+            # The kernel answers others, root as well, by itself, whether the daemon lives or not.
+            os.setgroups(())
+            os.setgid(mounted.gid)
+            os.setuid(mounted.uid)
         os.statvfs(path)
     except OSError as error:
         os._exit(error.errno or errno.EIO)
@@ -172,6 +195,11 @@ def _check_directory(path: str) -> None:
         raise MountError(f"{path}: {error.strerror}") from None
     if not stat.S_ISDIR(mode):
         raise MountError(f"{path}: not a directory; name a directory to mount on")
+
+
+def _number(options: frozenset[str], name: str) -> int | None:
+    found = next((each.removeprefix(name) for each in options if each.startswith(name)), "")
+    return int(found) if found.isdecimal() else None
 
 
 def _unescape(text: str) -> str:

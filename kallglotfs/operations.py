@@ -21,6 +21,7 @@ from kallglotfs import errors
 from kallglotfs.call_time import CallTime, Step
 from kallglotfs.calls import Calls
 from kallglotfs.model import Kind
+from kallglotfs.openers import Openers
 from kallglotfs.patience import Patience
 from kallglotfs.vfs.naming import inode_of
 
@@ -126,6 +127,7 @@ class Operations:
         on_init: called once the kernel is connected.
         who: tells, on a callback's thread, who called; None where it never matters.
         throttle_timeout: seconds one call may wait for the rate limit.
+        openers: told who opens and closes files.
 
     Attributes:
         calls: those under way.
@@ -148,6 +150,7 @@ class Operations:
         on_init: Callable[[Any], None],
         who: Callable[[], Caller] | None = None,
         throttle_timeout: float = float("inf"),
+        openers: Openers | None = None,
     ) -> None:
         self._filesystem = filesystem
         self._clock = clock
@@ -162,6 +165,7 @@ class Operations:
         self._on_init = on_init
         self._who = who
         self._throttle_timeout = throttle_timeout
+        self._openers = openers or Openers()
         self.calls = Calls()
 
     def adopt(self, timeout: float, throttle_timeout: float, uid: int, gid: int, umask: int) -> None:
@@ -225,10 +229,12 @@ class Operations:
         thread = self._caller()
         patience = self._patience(self._times.before(thread, Step.LOOK_UP))
         try:
-            return self._filesystem.open(path, patience)
+            opened = self._filesystem.open(path, patience)
         except errors.ContentChanged:
             self._times.note(thread, Step.STALE, patience.spent)
             raise
+        self._openers.add(opened.number, thread, path)
+        return opened
 
     @_callback
     def read(self, _path: str, size: int, offset: int, handle: int) -> list[Piece]:
@@ -238,6 +244,7 @@ class Operations:
     @_callback
     def release(self, _path: str, handle: int) -> int:
         """Take note of the last `close`."""
+        self._openers.remove(handle)
         self._filesystem.release(handle)
         return 0
 
@@ -286,6 +293,8 @@ class Operations:
         if not isinstance(error, errors.KallglotError):
             fields = {"call": what, "errno": "EIO", "kind": "unexpected failure"}
             log.error("%s %r: unexpected failure", what, path, exc_info=error, extra=fields)
+            # Not its message, which is not ours.
+            self._filesystem.failed(path, errors.KallglotError(f"unexpected {type(error).__name__}"))
             return OSError(errno.EIO, os.strerror(errno.EIO))
         number = errno_of(error)
         level = logging.DEBUG

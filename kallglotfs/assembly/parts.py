@@ -30,6 +30,10 @@ from kallglotfs.content.arena import BLOCK
 from kallglotfs.content.cache import SMALL_FILE, BlockCache
 from kallglotfs.content.documents import Documents
 from kallglotfs.content.reader import Reader
+from kallglotfs.control import places
+from kallglotfs.control.server import ControlServer
+from kallglotfs.exporter import Exporter
+from kallglotfs.openers import Openers
 from kallglotfs.remote.session_schema import Reading
 from kallglotfs.status import Identity, Status
 from kallglotfs.tally import Tally
@@ -149,8 +153,19 @@ class Parts:
             os.getpid(),
             round(clock.wall(), 3),
         )
+        self.openers = Openers()
         self._status = self._build_status(identity)
+        self._exporter = (
+            None if settings.metrics is None else Exporter(settings.metrics, self._status.metrics)
+        )
         self.filesystem = self._build_filesystem(catalog, sessions, self._status)
+        self._control = ControlServer(
+            places.home() / places.name_of(mount_point),
+            {
+                "hello": lambda _: dataclasses.asdict(identity),
+                "status": lambda asked: self._status.confidential(brief=bool(asked.get("brief"))),
+            },
+        )
 
     def start(self) -> None:
         """Begin with what runs by itself."""
@@ -158,6 +173,9 @@ class Parts:
         self._sources.start()
         if self._webhooks is not None:
             self._webhooks.start()
+        if self._exporter is not None:
+            self._exporter.start()
+        self._control.start()
 
     def received(self) -> int:
         """Return the bytes that have come from the storage so far."""
@@ -165,6 +183,9 @@ class Parts:
 
     def stop(self) -> None:
         """End everything, without waiting for what still sits in a network call."""
+        self._control.stop()
+        if self._exporter is not None:
+            self._exporter.stop()
         log.info("passed over in the service's answers: %s", self._remote.api.oddities)
         if self._webhooks is not None:
             self._webhooks.stop()
@@ -275,8 +296,8 @@ class Parts:
             self._remote.broker.seconds_left,
             {
                 "budget": self._remote.budget.state,
-                "leases": lambda: {"kept": self._remote.broker.count()},
-                "memory": self._blocks.state,
+                "leases": self._remote.broker.state,
+                "memory": self._memory_state,
                 "disk": lambda: {} if self._disk is None else dataclasses.asdict(self._disk.counts()),
                 "open_files": lambda: {"count": self.filesystem.open_files()},
                 "known": lambda: {"recordings": self._store.count(self._clock.theirs())},
@@ -284,8 +305,14 @@ class Parts:
                 "webhooks": self._webhook_state,
                 "passed_over": self._remote.api.oddities.counts,
             },
+            self.openers.by_process,
             self._clock,
         )
+
+    def _memory_state(self) -> dict[str, int]:
+        counts = self._tally.counts()
+        counted = {name: counts.get(f"memory_{name}", 0) for name in ("hits", "misses")}
+        return {**self._blocks.state(), **counted}
 
     def _source_states(self) -> dict[str, Any]:
         return {name: dataclasses.asdict(state) for name, state in self._sources.states().items()}

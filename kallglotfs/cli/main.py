@@ -14,6 +14,8 @@ from kallglotfs.cli.forget import forget
 from kallglotfs.cli.install_helper import install_helper
 from kallglotfs.cli.mount import mount
 from kallglotfs.cli.report import USAGE, complain
+from kallglotfs.cli.status import status
+from kallglotfs.cli.top import top
 from kallglotfs.cli.umount import umount
 
 PROGRAM = "kallglotfs"
@@ -32,7 +34,7 @@ def kallglotfs() -> None:
     """  # noqa: D301 - \b is click's mark for a paragraph that is not re-wrapped
 
 
-for _verb in (mount, umount, add, forget, doctor, install_helper, demo):
+for _verb in (mount, umount, status, top, add, forget, doctor, install_helper, demo):
     kallglotfs.add_command(_verb)
 
 

@@ -143,7 +143,7 @@ def test_versions_are_as_the_package_wants_them(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_mount_that_is_another_users_alone_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel would answer in its place, dead or not."""
-    other = Mounted("/x", KIND, "default", 1, f"rw,user_id={os.geteuid() + 1},group_id=0")
+    other = Mounted("/x", KIND, "default", 1, uid=os.geteuid() + 1)
     monkeypatch.setattr(mounts, "all_mounts", lambda: [other])
     (found,) = mounts.mounts()
     assert found.level is Level.SKIPPED
