@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 PROGRAM = "kallglotfs install-helper"
 #: Exit code when something was left.
 INCOMPLETE = 1
+#: Is there where a package of the distribution has brought everything; its text says which.
+PACKAGED = "/usr/share/kallglotfs/packaged"
 #: Is there while systemd runs (sd_booted(3)).
 SYSTEMD = "/run/systemd/system"
 #: Seconds systemd may take to read its units again.
@@ -71,6 +73,9 @@ def install_helper(
         root = Path(os.path.abspath(destdir or "/"))  # noqa: PTH100 - the user's own name of it
         places = _places(root, prefix=prefix, user=user, staged=destdir is not None)
         names = {name: f"{bindir}/{name}" if bindir else program(name) for name in (COMMAND, HELPER)}
+        if not (user or destdir) and names[COMMAND] == f"/usr/bin/{COMMAND}" and Path(PACKAGED).exists():
+            say(f"already there: everything, by {Path(PACKAGED).read_text().strip()}")
+            return 0
         plan = Plan(places, names)
         work = Installation(plan, root, dry=dry_run)
         steps = _told(work.uninstall() if uninstall else work.install(), root, dry=dry_run)
@@ -104,11 +109,16 @@ def _places(root: Path, *, prefix: str | None, user: bool, staged: bool) -> Plac
             raise UsageError("your home directory is not known; set HOME")
         return user_places(home, os.environ)
     if os.geteuid() != 0 and not staged:
-        raise UsageError("only root can install for everybody; use sudo, or --user for you alone")
+        raise UsageError(f"only root can install for everybody; use {_sudo()}, or --user for you alone")
     chosen = (prefix or "/usr/local").rstrip("/")
     if not chosen.startswith("/"):
         raise UsageError("--prefix must be an absolute path below /")
     return system_places(chosen, helper_directory(root))
+
+
+def _sudo() -> str:
+    """Return the command for root, whose path does not have what a user has installed for themselves."""
+    return f"sudo {shlex.quote(program(COMMAND))} install-helper"
 
 
 def _told(steps: Iterator[Step], root: Path, *, dry: bool) -> list[Step]:
@@ -155,7 +165,7 @@ def _follow(plan: Plan, steps: list[Step], *, user: bool, uninstall: bool) -> No
     if units and not units.startswith(tuple(f"{prefix}/lib/" for prefix in UNIT_PREFIXES)):
         say(f"systemd does not look for units in {units}")
     if user:
-        say("for `mount -t kallglotfs` and /etc/fstab: sudo kallglotfs install-helper")
+        say(f"for `mount -t kallglotfs` and /etc/fstab: {_sudo()}")
         say(f"zsh looks there once you add to ~/.zshrc: fpath+=({shlex.quote(plan.places.zsh)})")
 
 

@@ -63,12 +63,14 @@ def system_places(prefix: str, sbin: str = "/sbin") -> Places:
         sbin: where mount(8) looks for helpers.
     """
     share = f"{prefix}/share"
+    package = prefix == "/usr"
     return Places(
         record=f"{share}/kallglotfs/installed.json",
         man=f"{share}/man",
         bash=f"{share}/bash-completion/completions",
-        zsh=f"{share}/zsh/vendor-completions" if prefix == "/usr" else f"{share}/zsh/site-functions",
-        fish=f"{share}/fish/vendor_completions.d",
+        zsh=f"{share}/zsh/{'vendor-completions' if package else 'site-functions'}",
+        # Where XDG_DATA_DIRS is not set, as on a server, fish looks nowhere below /usr/local.
+        fish=f"{share}/fish/vendor_completions.d" if package else "/etc/fish/completions",
         examples=f"{share}/doc/kallglotfs/examples",
         user_units=f"{prefix}/lib/systemd/user",
         system_units=f"{prefix}/lib/systemd/system",

@@ -49,6 +49,8 @@ def test_the_debian_package_installs_mounts_and_goes(service: DemoServer, tmp_pa
         unit = machine.run("systemd-analyze", "verify", "/usr/lib/systemd/system/kallglotfs@.service")
         assert "kallglotfs" not in unit.stderr
 
+        done = machine.run("/usr/bin/kallglotfs", "install-helper")
+        assert done.stdout == "already there: everything, by the Debian package kallglotfs\n"
         assert machine.run("dpkg", "-V", "kallglotfs").stdout == ""
         assert wait_until(lambda: machine.run("dpkg", "-P", "kallglotfs").returncode == 0)
         left = machine.run(

@@ -57,18 +57,17 @@ def test_it_installs_everything_and_says_so(root: Path, capsys: SAYS) -> None:
     paths = [line.removeprefix("installed: ") for line in told.out.splitlines()]
     (link,) = (path for path in paths if path.endswith("sbin/mount.kallglotfs"))
     assert os.readlink(link) == "/usr/bin/mount.kallglotfs"
-    share = root / "usr/local/share"
     for name in (
-        "man/man1/kallglotfs.1",
-        "man/man8/mount.kallglotfs.8",
-        "bash-completion/completions/kallglotfs",
-        "bash-completion/completions/mount.kallglotfs",
-        "zsh/site-functions/_kallglotfs",
-        "fish/vendor_completions.d/kallglotfs.fish",
-        "fish/vendor_completions.d/mount.kallglotfs.fish",
+        "usr/local/share/man/man1/kallglotfs.1",
+        "usr/local/share/man/man8/mount.kallglotfs.8",
+        "usr/local/share/bash-completion/completions/kallglotfs",
+        "usr/local/share/bash-completion/completions/mount.kallglotfs",
+        "usr/local/share/zsh/site-functions/_kallglotfs",
+        "etc/fish/completions/kallglotfs.fish",
+        "etc/fish/completions/mount.kallglotfs.fish",
     ):
-        assert str(share / name) in paths
-        assert stat.S_IMODE((share / name).stat().st_mode) == 0o644
+        assert str(root / name) in paths
+        assert stat.S_IMODE((root / name).stat().st_mode) == 0o644
     assert len(paths) == len({*paths})
     assert all(os.path.lexists(path) for path in paths)
 
@@ -220,7 +219,7 @@ def test_a_user_gets_everything_but_the_link(
     told = capsys.readouterr()
     assert (home / ".local/share/man/man8/mount.kallglotfs.8").is_file()
     assert (home / ".local/share/bash-completion/completions/kallglotfs").is_file()
-    assert "sudo kallglotfs install-helper" in told.out
+    assert f"sudo {program('kallglotfs')} install-helper" in told.out
     assert "sbin" not in told.out
     assert main(["install-helper", "--user", "--uninstall", "--bindir", "/usr/bin"]) == 0
     assert tree(home) == {}
@@ -306,5 +305,6 @@ def test_without_root_it_says_what_can_be_done() -> None:
         pytest.skip("NOT TESTED: this Python cannot be run by an ordinary user")
     assert done.returncode == 1
     assert done.stderr == (
-        "kallglotfs install-helper: only root can install for everybody; use sudo, or --user for you alone\n"
+        "kallglotfs install-helper: only root can install for everybody; "
+        f"use sudo {program('kallglotfs')} install-helper, or --user for you alone\n"
     )

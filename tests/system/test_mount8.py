@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -140,6 +141,40 @@ def test_man_finds_the_pages(machine: Machine) -> None:
         assert page in machine.run("man", "-w", page).stdout
 
 
+@pytest.mark.parametrize(
+    ("shell", "script"),
+    [
+        ("bash", ". /usr/share/bash-completion/bash_completion; _completion_loader $1; complete -p $1"),
+        ("fish", 'test (complete -C"kallglotfs umo" | cut -f1) = umount; and echo _kallglotfs'),
+        ("zsh", "autoload -Uz compinit; compinit -u -D; print $_comps[$1]"),
+    ],
+    ids=["bash", "fish", "zsh"],
+)
+def test_shells_find_the_completions(shell: str, script: str, machine: Machine) -> None:
+    """Where the installed files are, with nothing configured."""
+    if not machine.run("sh", "-c", f"command -v {shell}").stdout:
+        pytest.skip(f"NOT TESTED: {shell} is not on this machine")
+    if shell == "bash" and not Path("/usr/share/bash-completion/bash_completion").exists():
+        pytest.skip("NOT TESTED: bash-completion is not on this machine")
+    path = f"{COMMAND.parent}:{os.environ['PATH']}"
+    for command in ("kallglotfs", "mount.kallglotfs"):
+        # fish completes commands alone that it finds.
+        found = machine.run(shell, "-c", script, shell, command, env=environment(None) | {"PATH": path})
+        assert "_kallglotfs" in found.stdout, found.stderr
+
+
+def test_units_are_as_systemd_wants_them(machine: Machine) -> None:
+    """With the man pages that they name, and the program where it is."""
+    if not machine.run("sh", "-c", "command -v systemd-analyze").stdout:
+        pytest.skip("NOT TESTED: systemd is not on this machine")
+    for kind, name in (("system", "kallglotfs@.service"), ("user", "kallglotfs-user@.service")):
+        unit = f"/usr/local/lib/systemd/{kind}/{name}"
+        there = environment(None) | {"XDG_RUNTIME_DIR": "/run"}
+        done = machine.run("systemd-analyze", f"--{kind}", "verify", unit, env=there)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"ExecStart={COMMAND} mount" in machine.run("cat", unit).stdout
+
+
 def test_a_removal_leaves_nothing_and_others_programs_are_warned_about(tmp_path: Path) -> None:
     """Whoever could change the program would be root at the next mount; then the type is unknown again."""
     programs = Path("/opt/loose/bin")
@@ -153,7 +188,7 @@ def test_a_removal_leaves_nothing_and_others_programs_are_warned_about(tmp_path:
             "at `mount -t kallglotfs`\n"
         )
         assert machine.run(COMMAND, "install-helper", "--uninstall").returncode == 0
-        left = machine.run("find", "/usr/local", "/usr/sbin", "/sbin/", "-name", "*kallglotfs*")
+        left = machine.run("find", "/usr/local", "/usr/sbin", "/sbin/", "/etc/fish", "-name", "*kallglotfs*")
         assert left.stdout == ""
         failed = machine.run("mount", "-t", "kallglotfs", "kallglot", tmp_path)
         assert failed.returncode == 32
