@@ -206,8 +206,8 @@ class _Plan:
     def _log_to(self, stderr: int | None) -> logs.Log:
         stream = None
         if stderr is not None:
-            # A copy: what libfuse writes to the original is caught while the mount is made.
-            stream = os.fdopen(os.dup(stderr), "w", buffering=1, errors="backslashreplace")
+            # A copy, never closed: what libfuse writes to the original is caught while the mount is made.
+            stream = os.fdopen(os.dup(stderr), "w", 1, errors="backslashreplace", closefd=False)
         settings = self.settings
         try:
             return logs.configure(
