@@ -193,7 +193,7 @@ class _Plan:
         actions: dict[int, Callable[[], None]] = {
             signal.SIGUSR1: lambda: tell(mount.status(), as_json=log.as_json)
         }
-        if not has_terminal():
+        if not (self.request.foreground and has_terminal()):
             actions[signal.SIGHUP] = reload.run
         return actions
 
