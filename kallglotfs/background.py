@@ -29,7 +29,7 @@ def in_background(
     report: Callable[[int, str], None],
     confirm: Callable[[], int],
 ) -> int:
-    """Run `serve` in a child of its own session.
+    """Run `serve` in a child, which has a session of its own once it is ready.
 
     Args:
         serve: serves until the end; calls its argument once it is ready; returns the exit code. What it
@@ -137,6 +137,9 @@ def _child(serve: Callable[[Callable[[], None]], int], writing: int) -> NoReturn
             os.close(writing)
 
     def ready() -> None:
+        # Not before it is mounted: autofs lets nobody near a mount point that it waits for, but the process
+        # group that mounts there, and that is the one which systemd has started us in.
+        os.setsid()
         tell(0, "")
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
@@ -145,7 +148,9 @@ def _child(serve: Callable[[Callable[[], None]], int], writing: int) -> NoReturn
 
     code = DIED
     try:
-        os.setsid()
+        # The terminal means the parent, who then tells us.
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         os.chdir("/")
         code = serve(ready)
     except Failed as failure:

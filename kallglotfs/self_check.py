@@ -44,7 +44,7 @@ class Question:
         self._asking: subprocess.Popen[bytes] | None = None
 
     def answer(self, seconds: float) -> int | None:
-        """Ask; an earlier question that is still open is waited for instead.
+        """Ask; an earlier question that cannot be ended is waited for instead.
 
         Args:
             seconds: how long to wait.
@@ -52,6 +52,9 @@ class Question:
         Returns:
             The errno of the answer, 0 for a good one; None when none came in time.
         """
+        if self._asking is not None and self._asking.poll() is not None:
+            # Of the last time, and ended by us.
+            self._asking = None
         if self._asking is None:
             self._asking = subprocess.Popen(  # noqa: S603 - no shell
                 [sys.executable, "-I", "-S", "-c", _QUESTION, self._path],

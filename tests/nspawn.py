@@ -132,7 +132,7 @@ class Container:
             check: whether it must succeed.
             timeout: seconds it may take.
         """
-        whole = [*self._enter(), *(["setpriv", f"--reuid={user}", "--init-groups"] if user else []), *command]
+        whole = [*self._enter(), *(["runuser", "-u", user, "--"] if user else []), *command]
         done = subprocess.run(
             whole, capture_output=True, check=False, timeout=timeout, env=self._environment(), text=True
         )

@@ -179,8 +179,9 @@ class _Plan:
     def _on_signal(self, mount: Mount, log: logs.Log) -> dict[int, Callable[[], None]]:
         """Return what signals ask for, but to end.
 
-        On a terminal SIGHUP says that it is gone, and so is whoever has the mount in front of them. Elsewhere
-        nobody sends it but who wants the settings to be read again; nor does who has had it ignored (nohup).
+        In the foreground of a terminal SIGHUP says that it is gone, and so is whoever has the mount before them.
+        Elsewhere nobody sends it but who wants the settings to be read again; nor does who has had it ignored
+        (nohup).
         """
         reload = Reload(
             lambda: load(self.request.options, self.profile, directory=self.directory),
@@ -194,7 +195,8 @@ class _Plan:
         actions: dict[int, Callable[[], None]] = {
             signal.SIGUSR1: lambda: tell(mount.status(), as_json=log.as_json)
         }
-        if not has_terminal() or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        if ignored or not (self.request.foreground and has_terminal()):
             actions[signal.SIGHUP] = reload.run
         return actions
 
@@ -207,8 +209,8 @@ class _Plan:
     def _log_to(self, stderr: int | None) -> logs.Log:
         stream = None
         if stderr is not None:
-            # A copy: what libfuse writes to the original is caught while the mount is made.
-            stream = os.fdopen(os.dup(stderr), "w", buffering=1, errors="backslashreplace")
+            # A copy, never closed: what libfuse writes to the original is caught while the mount is made.
+            stream = os.fdopen(os.dup(stderr), "w", 1, errors="backslashreplace", closefd=False)
         settings = self.settings
         try:
             return logs.configure(

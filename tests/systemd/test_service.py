@@ -130,8 +130,9 @@ def test_the_watchdog_waits_with_who_waits(system: Box, service: DemoServer, cal
     readers = system.container.start(
         "sh",
         "-c",
-        "for i in $(seq 150); do stat /mnt/calls/recordings/rec_01WAITING$i.mp3 >/dev/null 2>&1 & done; "
-        "read line; kill $(jobs -p); wait",
+        "cd /mnt/calls/recordings; exec 2>/dev/null; "
+        'for i in $(seq 150); do stat rec_01WAITING$i.mp3 >/dev/null & all="$all $!"; done; '
+        "read line; kill $all; wait",
     )
 
     def answers() -> bool:
