@@ -74,7 +74,7 @@ def _find(file: str | None, environ: Mapping[str, str]) -> tuple[Path | None, by
             return path, _content(path)
         except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(f"{shown_path(file)}: cannot be read: {_reason(error)}") from None
-    for path in (_user_file(environ), SYSTEM_FILE):
+    for path in (*_user_files(environ), SYSTEM_FILE):
         try:
             return path, _content(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -90,14 +90,20 @@ def _content(path: Path) -> bytes:
         return file.read() or b""
 
 
-def _user_file(environ: Mapping[str, str]) -> Path:
-    """Return the user's own configuration file by the XDG rules, which ignore a relative directory."""
+def _user_files(environ: Mapping[str, str]) -> list[Path]:
+    """Return the user's own configuration file by the XDG rules, which ignore a relative directory.
+
+    None for a user without a home, as a service may run under.
+    """
     base = environ.get("XDG_CONFIG_HOME", "")
     if not base.startswith("/"):
         home = environ.get("HOME", "")
-        # mount(8) may clean the environment; the password database knows as well.
-        base = f"{home}/.config" if home.startswith("/") else str(Path("~/.config").expanduser())
-    return Path(base, "kallglotfs", "config.toml")
+        try:
+            # mount(8) may clean the environment; the password database knows as well.
+            base = f"{home}/.config" if home.startswith("/") else str(Path("~/.config").expanduser())
+        except RuntimeError:
+            return []
+    return [Path(base, "kallglotfs", "config.toml")]
 
 
 def _tables(path: Path, content: bytes) -> dict[str, dict[str, Any]]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from systemd_box import Box
 
-pytestmark = pytest.mark.timeout(180)
+# The first one may have to make the tree.
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_an_automount_unit_mounts_at_the_first_access(system: Box, service: DemoServer) -> None:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from kallglotfs.demo.server import DemoServer
     from systemd_box import Box
 
-pytestmark = pytest.mark.timeout(180)
+# The first one may have to make the tree.
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
