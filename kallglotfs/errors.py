@@ -23,6 +23,11 @@ errno. Messages are shown to users and logged, so they never hold a key, a signa
     ├── Interrupted          the caller is gone or wants to stop
     ├── BadResponse          the service answered something that cannot be used
     │   └── ServiceFault     5xx, or the connection broke: another try may help
+    ├── ControlError         a running mount cannot be asked
+    │   ├── NoSuchMount      there is none, or none that may be asked
+    │   ├── DaemonGone       the mount is there and its daemon is not
+    │   ├── DaemonSilent     its daemon does not answer in time
+    │   └── AskRefused       its daemon's answer is that it cannot
     ├── NotADirectory, IsADirectory, NotALink, NoSuchAttribute, ReadOnly, BadHandle
     └── ShuttingDown         the mount is ending
 """
@@ -102,6 +107,26 @@ class Interrupted(KallglotError):
 
 class BadResponse(KallglotError):
     """The service answered something that cannot be used."""
+
+
+class ControlError(KallglotError):
+    """A running mount cannot be asked."""
+
+
+class NoSuchMount(ControlError):
+    """There is no such mount, or none that this user may ask."""
+
+
+class DaemonGone(ControlError):
+    """The mount is there and its daemon is not."""
+
+
+class DaemonSilent(ControlError):
+    """The daemon does not answer in time."""
+
+
+class AskRefused(ControlError):
+    """The daemon's answer is that it cannot."""
 
 
 class NotADirectory(KallglotError):

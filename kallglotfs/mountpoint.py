@@ -41,15 +41,13 @@ def mounts_at(path: str, mountinfo: Path = MOUNTINFO) -> list[Mounted]:
 
     Format: proc(5), `/proc/pid/mountinfo`.
     """
-    found = []
-    # Bytes: a path may hold what Python's `splitlines` takes for a line's end.
-    for line in mountinfo.read_bytes().split(b"\n"):
-        before, _, after = os.fsdecode(line).partition(" - ")
-        fields, rest = before.split(" "), after.split(" ")
-        if len(fields) > WHERE and len(rest) > 1 and _unescape(fields[WHERE]) == path:
-            major, _, minor = fields[DEVICE].partition(":")
-            found.append(Mounted(path, rest[0], _unescape(rest[1]), os.makedev(int(major), int(minor))))
-    return found
+    return [each for each in _all_mounts(mountinfo) if each.path == path]
+
+
+def mounts_of(kind: str, mountinfo: Path = MOUNTINFO) -> list[Mounted]:
+    """Return the mounts of a type that are on top at their place, by path. Touches no filesystem."""
+    topmost = {each.path: each for each in _all_mounts(mountinfo)}
+    return sorted((each for each in topmost.values() if each.kind == kind), key=lambda each: each.path)
 
 
 def mounted_at(path: str, mountinfo: Path = MOUNTINFO) -> Mounted | None:
@@ -164,6 +162,19 @@ def _check_directory(path: str) -> None:
         raise MountError(f"{path}: {error.strerror}") from None
     if not stat.S_ISDIR(mode):
         raise MountError(f"{path}: not a directory; name a directory to mount on")
+
+
+def _all_mounts(mountinfo: Path) -> list[Mounted]:
+    found = []
+    # Bytes: a path may hold what Python's `splitlines` takes for a line's end.
+    for line in mountinfo.read_bytes().split(b"\n"):
+        before, _, after = os.fsdecode(line).partition(" - ")
+        fields, rest = before.split(" "), after.split(" ")
+        if len(fields) > WHERE and len(rest) > 1:
+            major, _, minor = fields[DEVICE].partition(":")
+            device = os.makedev(int(major), int(minor))
+            found.append(Mounted(_unescape(fields[WHERE]), rest[0], _unescape(rest[1]), device))
+    return found
 
 
 def _unescape(text: str) -> str:

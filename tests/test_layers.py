@@ -41,13 +41,14 @@ ALLOWED = {
     "mountpoint": set(),
     "unmounting": {"mountpoint"},
     "claim": set(),
+    "control": {"mountpoint"},
     "hardening": set(),
     "request_limit": set(),
     "background": set(),
     "libfuse": {"adapter", "caller", "negotiation"},
     "adapter": set(),
     "negotiation": set(),
-    "assembly": {"catalog", "config", "content", "remote", "status", "vfs", "webhooks"},
+    "assembly": {"catalog", "config", "content", "control", "remote", "status", "vfs", "webhooks"},
     "mount": {
         "assembly",
         "callers",
@@ -77,6 +78,7 @@ ALLOWED = {
         "vfs",
         "demo",
         "webhooks",
+        "control",
     },
     "__main__": {"cli"},
 }

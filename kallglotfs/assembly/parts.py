@@ -30,6 +30,8 @@ from kallglotfs.content.arena import BLOCK
 from kallglotfs.content.cache import SMALL_FILE, BlockCache
 from kallglotfs.content.documents import Documents
 from kallglotfs.content.reader import Reader
+from kallglotfs.control import places
+from kallglotfs.control.server import ControlServer
 from kallglotfs.remote.schema import Reading
 from kallglotfs.status import Identity, Status
 from kallglotfs.tally import Tally
@@ -141,7 +143,15 @@ class Parts:
             os.getpid(),
             round(clock.wall(), 3),
         )
-        self.filesystem = self._build_filesystem(catalog, sessions, self._build_status(identity))
+        self._status = self._build_status(identity)
+        self.filesystem = self._build_filesystem(catalog, sessions, self._status)
+        self._control = ControlServer(
+            places.home() / places.name_of(mount_point),
+            {
+                "hello": lambda _: dataclasses.asdict(identity),
+                "status": lambda _: self._status.status(),
+            },
+        )
 
     def start(self) -> None:
         """Begin with what runs by itself."""
@@ -149,9 +159,11 @@ class Parts:
         self._sources.start()
         if self._webhooks is not None:
             self._webhooks.start()
+        self._control.start()
 
     def stop(self) -> None:
         """End everything, without waiting for what still sits in a network call."""
+        self._control.stop()
         log.info("passed over in the service's answers: %s", self._remote.api.oddities)
         if self._webhooks is not None:
             self._webhooks.stop()

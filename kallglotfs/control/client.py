@@ -1,0 +1,254 @@
+"""Finds running mounts and asks them.
+
+Used by the commands. Nothing here waits longer than it was told to, and nothing touches a mount but in a
+process of its own (`mountpoint.probe`): a daemon that hangs must not take the one who asks along. That is a
+fork, so this is not for processes with threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from kallglotfs.control import places
+from kallglotfs.control.server import peer_of
+from kallglotfs.errors import AskRefused, DaemonGone, DaemonSilent, KallglotError, NoSuchMount
+from kallglotfs.mountpoint import KIND, is_dead, mounted_at, mounts_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Seconds an answer may take.
+PATIENCE = 5.0
+#: Seconds for the name of a mount that only its daemon can tell.
+INTRODUCTION = 1.0
+#: Bytes of an answer.
+LONGEST = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A mount whose daemon listens, whether it answers or not.
+
+    Attributes:
+        mount_point: absolute; empty where only the daemon could tell and it does not answer.
+        profile: its source; empty where that is so.
+        pid: of the daemon; 0 where it is of another PID namespace.
+        uid: of the daemon.
+        socket: where to ask.
+    """
+
+    mount_point: str
+    profile: str
+    pid: int
+    uid: int
+    socket: Path
+
+
+class Conversation:
+    """A connection to a daemon, over which any number of questions is asked.
+
+    Args:
+        running: whom.
+        timeout: seconds to connect, and for each answer.
+
+    Raises:
+        DaemonGone: nobody listens any more.
+        DaemonSilent: it does not accept.
+    """
+
+    def __init__(self, running: Running, timeout: float = PATIENCE) -> None:
+        self._name = running.mount_point or str(running.socket)
+        self._pid = running.pid
+        self._timeout = timeout
+        self._rest = b""
+        self._socket = _connected(running.socket, self._name, timeout)
+
+    def ask(self, name: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask a question and return the answer.
+
+        Raises:
+            DaemonGone: the connection broke.
+            DaemonSilent: no answer came in time.
+            AskRefused: the daemon's answer is that it cannot, in one line.
+        """
+        ends = time.monotonic() + self._timeout
+        try:
+            self._socket.settimeout(self._timeout)
+            self._socket.sendall(json.dumps({**(arguments or {}), "ask": name}).encode() + b"\n")
+            answer = json.loads(self._line(ends))
+            if "error" in answer:
+                raise AskRefused(f"{self._name}: {answer['error']}")
+            ok = answer["ok"]
+        except TimeoutError:
+            raise self._silent() from None
+        except OSError:
+            raise _gone(self._name) from None
+        except (ValueError, KeyError, TypeError):
+            raise AskRefused(
+                f"{self._name}: an answer that cannot be read; is it of another version?"
+            ) from None
+        if not isinstance(ok, dict):
+            raise AskRefused(f"{self._name}: an answer that cannot be read; is it of another version?")
+        return ok
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _line(self, ends: float) -> bytes:
+        received = bytearray(self._rest)
+        while b"\n" not in received:
+            if len(received) > LONGEST:
+                raise ValueError("too long")
+            left = ends - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._socket.settimeout(left)
+            more = self._socket.recv(1 << 16)
+            if not more:
+                raise ConnectionResetError
+            received += more
+        line, _, self._rest = bytes(received).partition(b"\n")
+        return line
+
+    def _silent(self) -> DaemonSilent:
+        who = f" (process {self._pid})" if self._pid else ""
+        return DaemonSilent(f"{self._name}: the daemon{who} does not answer within {self._timeout:g} s")
+
+
+def running() -> list[Running]:
+    """Return all mounts whose daemons listen and whom this user may ask, by mount point.
+
+    Sockets of daemons that were killed are removed on the way.
+    """
+    known = {places.name_of(each.path): each for each in mounts_of(KIND)}
+    found: dict[Path, Running] = {}
+    for folder in places.searched():
+        places.clear(folder)
+        for path in places.sockets(folder):
+            peer = _peer(path)
+            if peer is None:
+                continue
+            pid, uid = peer
+            mounted = known.get(path.name)
+            if mounted is not None:
+                found[path] = Running(mounted.path, mounted.source, pid, uid, path)
+            else:
+                # Of another mount namespace, or detached: only the daemon knows.
+                found[path] = _introduced(Running("", "", pid, uid, path))
+    return sorted(found.values(), key=lambda each: each.mount_point)
+
+
+def dead() -> list[str]:
+    """Return the mounts of ours that have lost their daemon; asks each, for a bounded time."""
+    return [each.path for each in mounts_of(KIND) if is_dead(each.path)]
+
+
+def find(mount_point: str) -> Running:
+    """Return a running mount.
+
+    Args:
+        mount_point: absolute, as the kernel names it (`mountpoint.resolved`).
+
+    Raises:
+        NoSuchMount: there is none, or none that this user may ask.
+        DaemonGone: the mount is there and its daemon is not.
+    """
+    mounts = running()
+    for each in mounts:
+        if each.mount_point == mount_point:
+            return each
+    mounted = mounted_at(mount_point)
+    if mounted is None or mounted.kind != KIND:
+        others = ", ".join(each.mount_point for each in mounts if each.mount_point) or "none is to be seen"
+        gone = "".join(f"; {each} is dead, {mend(each)}" for each in dead())
+        raise NoSuchMount(f"{mount_point}: no mount of kallglotfs there (mounted: {others}{gone})")
+    if is_dead(mount_point):
+        raise _gone(mount_point)
+    raise NoSuchMount(
+        f"{mount_point}: mounted, but with no control socket that user {os.geteuid()} may use; "
+        "ask as root or as the user who mounted it, or see the mount's log"
+    )
+
+
+def ask(
+    mount_point: str, name: str, arguments: dict[str, Any] | None = None, timeout: float = PATIENCE
+) -> dict[str, Any]:
+    """Ask a mount one question.
+
+    Args:
+        mount_point: absolute, as the kernel names it (`mountpoint.resolved`).
+        name: which question.
+        arguments: its arguments; what JSON takes.
+        timeout: seconds the answer may take.
+
+    Raises:
+        NoSuchMount: there is no such mount, or none that this user may ask.
+        DaemonGone: the mount is there and its daemon is not.
+        DaemonSilent: no answer came in time.
+        AskRefused: the daemon's answer is that it cannot.
+    """
+    with Conversation(find(mount_point), timeout) as conversation:
+        return conversation.ask(name, arguments)
+
+
+def mend(mount_point: str) -> str:
+    """Return how a dead mount is cleared."""
+    return f"clear it with: kallglotfs umount {shlex.quote(mount_point)}"
+
+
+def _gone(mount_point: str) -> DaemonGone:
+    mounted = mounted_at(mount_point)
+    if mounted is None or mounted.kind != KIND:
+        return DaemonGone(f"{mount_point}: the daemon has ended, and nothing is mounted there any more")
+    return DaemonGone(f"{mount_point}: the daemon is gone; {mend(mount_point)}")
+
+
+def _connected(path: Path, name: str, timeout: float) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with places.opened(path.parent) as folder:
+            made.settimeout(timeout)
+            made.connect(places.short(folder, path.name))
+    except (TimeoutError, BlockingIOError):
+        made.close()
+        raise DaemonSilent(f"{name}: the daemon does not answer within {timeout:g} s") from None
+    except OSError:
+        made.close()
+        raise _gone(name) from None
+    return made
+
+
+def _peer(path: Path) -> tuple[int, int] | None:
+    """Return process and user of a daemon; the kernel tells, so that one which hangs has them too."""
+    try:
+        with _connected(path, str(path), INTRODUCTION) as connection:
+            return peer_of(connection)
+    except DaemonSilent:
+        # Stopped, and asked so often since that the kernel takes no more.
+        return 0, path.lstat().st_uid
+    except (OSError, DaemonGone):
+        return None
+
+
+def _introduced(unknown: Running) -> Running:
+    try:
+        with Conversation(unknown, INTRODUCTION) as conversation:
+            told = conversation.ask("hello")
+        return Running(
+            str(told["mount_point"]), str(told["profile"]), unknown.pid, unknown.uid, unknown.socket
+        )
+    except (KallglotError, KeyError):
+        return unknown
