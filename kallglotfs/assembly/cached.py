@@ -5,20 +5,25 @@ Used by `kallglotfs cache`, in a process of its own, mounted or not. Asks no ser
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kallglotfs.assembly.stores import open_store
 from kallglotfs.catalog.session_store import SessionStore
 from kallglotfs.catalog.sessions import SESSION, TRANSCRIPT
+from kallglotfs.config.credentials import Credentials
+from kallglotfs.content.inspection import Inspection
 from kallglotfs.model import Rendition, Validator
 from kallglotfs.vfs.naming import format_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from kallglotfs.catalog.store import CatalogStore
     from kallglotfs.clock import Clock
-    from kallglotfs.content.inspection import BlockFile, Folder, Inspection, Place
+    from kallglotfs.config.settings import Settings
+    from kallglotfs.content.inspection import BlockFile, Folder, Place
     from kallglotfs.model import Secret
 
 #: Seconds for which a block that fits no known version may be one whose version is not written down yet.
@@ -92,7 +97,8 @@ class Survey:
     @property
     def blocks(self) -> int:
         """How many blocks there are."""
-        return sum(len(each.folder.blocks) for each in self.holdings) + sum(len(each.blocks) for each in self.others)
+        folders = [*(each.folder for each in self.holdings), *self.others]
+        return sum(len(folder.blocks) for folder in folders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,37 @@ class Broken:
     name: bytes
     what: str
     reason: str
+
+
+@contextlib.contextmanager
+def open_cached(settings: Settings, profile: str, clock: Clock, *, named: bool) -> Iterator[Cached | None]:
+    """Give who looks at the cache of a profile, None where there is no cache directory.
+
+    Args:
+        settings: say where it is.
+        profile: whose catalog and key.
+        clock: what tells the time.
+        named: whether names are to be told, for which the key is needed.
+
+    Raises:
+        ConfigError: a directory cannot be used.
+        CredentialError: there is no usable key.
+    """
+    try:
+        settings.cache_dir.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        yield None
+        return
+    inspection = Inspection(settings.cache_dir)
+    credentials = Credentials(settings.api_key_file, profile=profile)
+    if not named:
+        yield Cached(inspection, None, credentials.read, clock)
+        return
+    store = open_store(settings, profile, clock)
+    try:
+        yield Cached(inspection, store, credentials.read, clock)
+    finally:
+        store.close()
 
 
 class Cached:
@@ -153,11 +190,50 @@ class Cached:
         survey.leftovers = list(self._inspection.leftovers)
         return survey
 
-    def check(self, progress: Callable[[int], None]) -> tuple[Survey, list[Broken]]:
+    def chosen(self, subjects: Collection[str], age: float | None) -> list[Folder]:
+        """Return the folders of ids, a session's with those of its recordings.
+
+        Without any: all, or all that were not used for `age` seconds.
+
+        Raises:
+            OSError: the directory cannot be read.
+        """
+        now = self._clock.wall()
+        wanted = set()
+        for subject in subjects if self._store is not None else ():
+            assert self._store is not None
+            ids = (subject, *self._store.ids_of_session(subject))
+            wanted |= {self._inspection.folder_of(each) for each in ids}
+        return [
+            folder
+            for folder in self._inspection.folders(now)
+            if (folder.name in wanted if subjects else age is None or now - folder.used > age)
+        ]
+
+    def destroy(self, folders: Iterable[Folder]) -> int:
+        """Remove folders of blocks; return how many could not be removed."""
+        left = 0
+        for folder in folders:
+            try:
+                self._inspection.clear(folder.name)
+            except OSError:
+                left += 1
+        return left
+
+    def repair(self, broken: Iterable[Broken]) -> None:
+        """Remove broken blocks, and what was given up half-written."""
+        for each in broken:
+            self._inspection.remove(each.name)
+        self._inspection.remove_leftovers()
+
+    def check(
+        self, begin: Callable[[int], None], advance: Callable[[int], None]
+    ) -> tuple[Survey, list[Broken]]:
         """Open the seal of every block whose version is known.
 
         Args:
-            progress: told the bytes that have been looked at.
+            begin: told the bytes that will be looked at.
+            advance: told the bytes that have been looked at.
 
         Returns:
             What is there, and what is broken, blocks that fit no known version included.
@@ -166,23 +242,22 @@ class Cached:
             OSError: the directory cannot be read.
         """
         survey = self.survey()
-        broken = [
-            each
-            for holding in survey.holdings
-            for each in self._check(holding, progress)
-        ]
+        begin(sum(each.folder.taken for each in survey.holdings))
+        broken = [each for holding in survey.holdings for each in self._check(holding, advance)]
         return survey, broken
 
-    def _check(self, holding: Holding, progress: Callable[[int], None]) -> Iterator[Broken]:
+    def _check(self, holding: Holding, advance: Callable[[int], None]) -> Iterator[Broken]:
         subject = holding.subject
         places = self._places(subject)
         for block in holding.folder.blocks:
             place = places.get(block.name)
             reason = self._fault(block, place)
             if reason is not None:
-                what = f"block {place.index} of {shown(place.rendition)}" if place else f"a block of {subject}"
+                what = (
+                    f"block {place.index} of {shown(place.rendition)}" if place else f"a block of {subject}"
+                )
                 yield Broken(subject, block.name, what, reason)
-            progress(block.taken)
+            advance(block.taken)
 
     def _fault(self, block: BlockFile, place: Place | None) -> str | None:
         if place is not None:

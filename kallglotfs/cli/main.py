@@ -8,6 +8,7 @@ import click
 
 from kallglotfs import __version__
 from kallglotfs.cli.add import add
+from kallglotfs.cli.cache import cache
 from kallglotfs.cli.demo import demo
 from kallglotfs.cli.forget import forget
 from kallglotfs.cli.mount import mount
@@ -30,7 +31,7 @@ def kallglotfs() -> None:
     """  # noqa: D301 - \b is click's mark for a paragraph that is not re-wrapped
 
 
-for _verb in (mount, umount, add, forget, demo):
+for _verb in (mount, umount, add, forget, cache, demo):
     kallglotfs.add_command(_verb)
 
 

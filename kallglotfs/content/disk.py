@@ -40,6 +40,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from kallglotfs.content.arena import BLOCK
 from kallglotfs.content.block_files import BlockFiles
 from kallglotfs.content.block_index import BlockIndex
 from kallglotfs.content.block_scan import scan
@@ -91,7 +92,7 @@ class DiskCounts:
 
 
 class Room(NamedTuple):
-    """Room for blocks, in bytes: what `disk_cache` allows, what is taken, and what the filesystem has free."""
+    """Room for blocks, in bytes: what `disk_cache` allows, what is taken, what the filesystem has free."""
 
     capacity: int
     used: int
@@ -161,6 +162,11 @@ class DiskTier:
             self._index.touch(name, found.taken, removals)
         return True
 
+    def room_for(self, size: int) -> int:
+        """Return the bytes that the blocks of a file of `size` bytes take on the disk."""
+        whole, rest = divmod(size, BLOCK)
+        return whole * _room_for(BLOCK) + (_room_for(rest) if rest else 0)
+
     def settle(self, recording_id: str, seconds: float) -> bool:
         """Wait until nothing of a recording is to be written any more; tell whether that is so."""
         return self._queue.settle(self._sealer.folder(recording_id), seconds)
@@ -204,7 +210,7 @@ class DiskTier:
         name = self._sealer.name(rendition, identity)
         if name in self._index:
             return
-        fits = len(block) <= LARGEST and _room_for(block) <= self._index.capacity
+        fits = len(block) <= LARGEST and _room_for(len(block)) <= self._index.capacity
         if not (fits and self._writing.may_try() and self._queue.offer(Job(name, identity, block))):
             self._count("dropped")
 
@@ -326,7 +332,7 @@ class DiskTier:
         if not self._directory.has_room():
             self._writing.failed("too little space is left on the filesystem")
             return False
-        room = _room_for(job.block)
+        room = _room_for(len(job.block))
         try:
             for victim in self._index.reserve(room):
                 self._files.remove(victim)
@@ -369,9 +375,9 @@ class DiskTier:
             self._counts[what] += 1
 
 
-def _room_for(block: bytes) -> int:
+def _room_for(length: int) -> int:
     """Return the bytes that a block takes on the disk at the most."""
-    return -(-(len(block) + OVERHEAD) // _PAGE) * _PAGE
+    return -(-(length + OVERHEAD) // _PAGE) * _PAGE
 
 
 def _reason(error: OSError | ConfigError) -> str:

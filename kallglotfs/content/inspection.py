@@ -1,7 +1,7 @@
 """The disk tier's directory, looked at from outside: what is in it, whether it is whole, and away with it.
 
-User: `assembly/cached.py`, for `kallglotfs cache`. Works beside any number of mounts: a block has its name only
-once it is whole, and one that goes is a miss to whoever looks for it. A mount counts by what it has seen
+User: `assembly/cached.py`, for `kallglotfs cache`. Works beside any number of mounts: a block has its name
+only once it is whole, and one that goes is a miss to whoever looks for it. A mount counts by what it has seen
 itself, so it is told when something was removed here (`DiskTier.recount`).
 
 Threading: none.
@@ -195,7 +195,7 @@ class Inspection:
     def _folder(self, fan: str, folder: str, inside: int, now: float) -> Folder:
         name = bytes.fromhex(fan + folder)
         blocks = []
-        for entry in os.listdir(inside):  # noqa: PTH208 - a descriptor
+        for entry in os.listdir(inside):
             with contextlib.suppress(FileNotFoundError):
                 found = os.stat(entry, dir_fd=inside, follow_symlinks=False)
                 if is_hex(entry, FILE) and stat.S_ISREG(found.st_mode):

@@ -1,12 +1,12 @@
 """Brings recordings to the disk tier, a slice at a time, as a client asks for them.
 
-Used by `assembly/warm_questions.py`, which answers `kallglotfs warm` over the control socket. The daemon fetches
-rather than the client reading through the mount: what the kernel or our memory has already would never reach the
-disk, and nothing has to be copied to a program that throws it away. No state is kept between slices but a window
-of read-ahead, so a client that is killed leaves nothing behind but the slice under way.
+Used by `assembly/questions.py`, which answers `kallglotfs warm` over the control socket. The daemon fetches,
+rather than the client reading through the mount: what the kernel or our memory has already would never reach
+the disk, and nothing has to be copied to a program that throws it away. No state is kept between slices but a
+window of read-ahead, so a client that is killed leaves nothing behind but the slice under way.
 
-A slice is read as any program reads, by one who is known to be in bulk: leases, the block cache, versions and the
-budget's order are the reader's. What is on the disk already is passed over.
+A slice is read as any program reads, by one who is known to be in bulk: leases, the block cache, versions and
+the budget's order are the reader's. What is on the disk already is passed over.
 
 Threading: called on the threads of the control socket; the lock is a leaf.
 """
@@ -29,8 +29,6 @@ from kallglotfs.urgency import Bulk
 from kallglotfs.vfs.naming import format_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from kallglotfs.clock import Clock
     from kallglotfs.content.reader import Piece
     from kallglotfs.model import Recording, RenditionFacts, Validator
@@ -55,6 +53,9 @@ class Shelf(Protocol):
         self, rendition: Rendition, validator: Validator, index: int, length: int, *, used: bool
     ) -> bool:
         """Tell whether a block has been written."""
+
+    def room_for(self, size: int) -> int:
+        """Return the bytes that a file of `size` bytes takes there."""
 
     def put(self, rendition: Rendition, validator: Validator, index: int, block: bytes) -> None:
         """Take a block."""
@@ -123,6 +124,7 @@ class Forecast:
         name: of the file.
         size: bytes, None where nobody knows yet.
         have: bytes of it that are on the disk.
+        room: bytes that all of it takes there.
         requests: API requests.
         state: "ready", "processing", "gone", or "unknown" where the service has to be asked what it is.
     """
@@ -130,6 +132,7 @@ class Forecast:
     name: str
     size: int | None
     have: int
+    room: int
     requests: int
     state: str
 
@@ -212,11 +215,11 @@ class Warming:
         name = format_name(rendition)
         if recording is None:
             native = rendition.format == DEFAULT_FORMAT and rendition.rate == ORIGINAL_RATE
-            return Forecast(name, None, 0, 1 if native else 2, "unknown")
+            return Forecast(name, None, 0, 0, 1 if native else 2, "unknown")
         if recording.status is Status.PROCESSING:
-            return Forecast(name, None, 0, 0, "processing")
+            return Forecast(name, None, 0, 0, 0, "processing")
         if not self._catalog.is_listed(recording):
-            return Forecast(name, None, 0, 0, "gone")
+            return Forecast(name, None, 0, 0, 0, "gone")
         size, have = recording.size if rendition == recording.native() else None, 0
         try:
             facts = self._catalog.facts(rendition)
@@ -226,7 +229,8 @@ class Warming:
             size = facts.validator.size
             have = size - self._missing(rendition, facts.validator, used=False)
         free = (facts is not None and have == size) or self._leases.has(rendition)
-        return Forecast(name, size, have, 0 if free else 1, "ready")
+        room = 0 if size is None else self._shelf.room_for(size)
+        return Forecast(name, size, have, room, 0 if free else 1, "ready")
 
     def look_up(self, recording_id: str) -> None:
         """Ask the service what a recording is, where that is not known.
