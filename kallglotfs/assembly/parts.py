@@ -158,6 +158,7 @@ class Parts:
             sessions,
             documents,
             self._remote.budget,
+            self._tally,
             clock,
         )
         self._control = ControlServer(

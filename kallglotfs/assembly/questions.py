@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from kallglotfs.content.documents import Documents
     from kallglotfs.model import Recording, Rendition
     from kallglotfs.remote.budget import Budget
+    from kallglotfs.tally import Tally
     from kallglotfs.vfs.warming import Warming
 
 #: A question's arguments, and its answer.
@@ -72,6 +73,7 @@ class Questions:
         sessions: the same, of sessions.
         documents: where documents of sessions are kept.
         budget: of API requests.
+        tally: what has been counted.
         clock: what tells the time.
     """
 
@@ -84,6 +86,7 @@ class Questions:
         sessions: Sessions,
         documents: Documents,
         budget: Budget,
+        tally: Tally,
         clock: Clock,
     ) -> None:
         self._settings = settings
@@ -93,6 +96,7 @@ class Questions:
         self._sessions = sessions
         self._documents = documents
         self._budget = budget
+        self._tally = tally
         self._clock = clock
 
     def handlers(self) -> Mapping[str, Callable[[Json], Json]]:
@@ -138,7 +142,7 @@ class Questions:
             **room._asdict(),
             **self._budget.state(),
             "seconds": self._budget.forecast(int(_number(asked, "requests"))),
-            "trouble": self._disk.trouble,
+            "api_requests": self._tally.counts().get("api_requests", 0),
             "streams": self._settings.streams,
         }
 

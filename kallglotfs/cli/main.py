@@ -14,6 +14,7 @@ from kallglotfs.cli.forget import forget
 from kallglotfs.cli.mount import mount
 from kallglotfs.cli.report import USAGE, complain
 from kallglotfs.cli.umount import umount
+from kallglotfs.cli.warm import warm
 
 PROGRAM = "kallglotfs"
 
@@ -31,7 +32,7 @@ def kallglotfs() -> None:
     """  # noqa: D301 - \b is click's mark for a paragraph that is not re-wrapped
 
 
-for _verb in (mount, umount, add, forget, cache, demo):
+for _verb in (mount, umount, add, forget, warm, cache, demo):
     kallglotfs.add_command(_verb)
 
 
