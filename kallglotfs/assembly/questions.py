@@ -144,6 +144,7 @@ class Questions:
             "seconds": self._budget.forecast(int(_number(asked, "requests"))),
             "api_requests": self._tally.counts().get("api_requests", 0),
             "streams": self._settings.streams,
+            "timeout": self._settings.timeout,
         }
 
     def _since(self, asked: Json) -> Json:

@@ -93,6 +93,9 @@ def warm(
             plan = Plan()
             items = _items(conversation, running, (*things, *sessions), moment, by_id=bool(audio_format))
             plan.ask(conversation, items, audio_format)
+            if not (plan.files or plan.sessions):
+                say("nothing is known there: nothing to fetch")
+                return 0
             room = conversation.ask("warm.room", {"requests": plan.requests})
             return _Job(running, plan, room, audio_format, conversation, as_json=as_json).run(dry_run=dry_run)
     except KallglotError as error:
@@ -243,9 +246,8 @@ class _Job:
         size = sum(each.size or 0 for each in done)
         spent = f"{self._requests()} API requests, {span_text(time.monotonic() - self._began)}"
         rest = f"; {len(failed)} are not" if failed else ""
-        say(
-            f"{len(done)} files ({size_text(size)}) are on disk, {size_text(run.brought)} fetched, {spent}{rest}"
-        )
+        fetched = f"{size_text(run.brought)} fetched, {spent}"
+        say(f"{len(done)} files ({size_text(size)}) are on disk{rest}; {fetched}")
 
     def _document(
         self, failed: dict[str, str] | None = None, brought: int = 0, done: int | None = None

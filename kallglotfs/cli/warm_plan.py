@@ -145,22 +145,24 @@ class Plan:
     def lines(self, room: Mapping[str, Any]) -> Iterator[str]:
         """Yield what to tell before anything is asked for."""
         count, done = len(self.wanted), len(self.wanted) - len(self.left)
-        yield f"{_recordings(count)}, {size_text(self.size)}: {done} on disk already, {count - done} to fetch"
+        at_hand = f"{done} on disk already ({size_text(sum(each.have for each in self.wanted if each.done))})"
+        yield f"{count} file{'' if count == 1 else 's'}: {at_hand}, {count - done} to fetch"
         for state, words in (("processing", "still being processed"), ("gone", "not there any more")):
             number = sum(each.state == state for each in self.files.values())
             if number:
                 yield f"passed over: {number} {words}"
-        unknown = sum(each.state == "unknown" for each in self.files.values())
-        if unknown:
-            yield f"not known yet, so of unknown size: {unknown}"
         asked = sum(requests > 0 for requests in self.sessions.values())
         if asked:
             yield f"sessions that have to be listed, or their documents fetched: {asked}"
         if self.left or self.requests:
-            rest = self.size - self.have
-            at_least = "at least " if unknown or asked else ""
+            unsized = sum(each.size is None for each in self.left)
+            at_least = "at least " if unsized or asked else ""
             yield f"costs {at_least}{self.requests} API requests ({self._wait(room)})"
-            yield f"and {at_least}{size_text(rest)} to fetch ({span_text(rest / LINE)} at {LINE_NAME})"
+            rest = self.size - self.have
+            known = f"{at_least}{size_text(rest)} to fetch ({span_text(rest / LINE)} at {LINE_NAME})"
+            parts = [known] if rest else []
+            parts += [f"{unsized} files whose size is not known yet"] if unsized else []
+            yield " and ".join(parts or ["no bytes of recordings"])
         yield f"disk cache: {size_text(room['used'])} of {format_size(room['capacity'])} in use"
 
     def _wait(self, room: Mapping[str, Any]) -> str:
@@ -171,10 +173,6 @@ class Plan:
             return f"{span_text(seconds)} at {USUAL} a minute; the service has not told its limit yet"
         left = f"{room['remaining']} of {room['limit']} left"
         return f"{span_text(room['seconds'])} at the budget, {left}" if room["seconds"] else f"now, {left}"
-
-
-def _recordings(count: int) -> str:
-    return f"{count} file{'' if count == 1 else 's'}"
 
 
 def _batches(items: Iterable[str]) -> Iterator[list[str]]:

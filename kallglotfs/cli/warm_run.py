@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 #: Files brought at one time at the most; half the streams are left to who plays.
 WORKERS = 4
-#: Seconds an answer may take: `timeout` for the work, and what the rate limit and a slow disk add.
-ANSWER = 120.0
+#: Seconds an answer may take beyond `timeout`: what the rate limit and a slow disk add.
+BEYOND = 90.0
 #: Seconds to wait at the most before the rate limit is tried again.
 PAUSE = 5.0
 #: Failures of network or service, one after the other, after which nothing more is tried.
@@ -75,8 +75,8 @@ class Run:
         self._troubles = 0
         self._threads: list[threading.Thread] = []
         self.outcome = Outcome()
-        #: Bytes that were not on the disk and were brought there.
-        self.brought = 0
+        #: Bytes that were on the disk before.
+        self._had = plan.have
 
     def start(self) -> None:
         """Begin."""
@@ -106,6 +106,12 @@ class Run:
         """Begin nothing more."""
         self._stop.set()
 
+    @property
+    def brought(self) -> int:
+        """Bytes that were not on the disk, and are by now."""
+        with self._lock:
+            return max(0, self._plan.have - self._had)
+
     def totals(self) -> tuple[int, int]:
         """Return the bytes that are on the disk, and those that are wanted."""
         with self._lock:
@@ -113,7 +119,7 @@ class Run:
 
     def _work(self) -> None:
         try:
-            with Conversation(self._running, ANSWER) as conversation:
+            with Conversation(self._running, self._room["timeout"] + BEYOND) as conversation:
                 while (task := self._next()) is not None:
                     try:
                         self._do(conversation, *task)
@@ -162,6 +168,7 @@ class Run:
             new = self._plan.add(answer)
             for name in new:
                 file = self._plan.files[name]
+                self._had += file.have
                 if file.state != "ready":
                     self.outcome.failed[name] = _STATES[file.state]
                 elif not file.done:
@@ -194,7 +201,6 @@ class Run:
                 file.room += found["size"] - (file.size or 0)
                 file.size = found["size"]
             file.state, file.have = "ready", max(file.have, found["offset"])
-            self.brought += found["read"]
             trouble = found["trouble"]
             if trouble:
                 file.have = found["offset"]

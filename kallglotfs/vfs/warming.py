@@ -42,8 +42,9 @@ RUN = 4
 FILES = 8
 #: Seconds a file's last blocks get to be written.
 SETTLE = 10.0
-#: Seconds a slice waits for the API's rate limit; then the client is told, and asks again.
-HELD = 5.0
+#: Seconds a slice waits for the API's rate limit; then the client is told, and asks again. Each time that comes
+#: about, a thread is left behind that waits on until its turn, and whose lease is kept for the next.
+HELD = 30.0
 
 
 class Shelf(Protocol):
@@ -144,14 +145,12 @@ class Slice:
     Attributes:
         offset: where to go on; the size at the end.
         size: bytes of the file.
-        read: bytes of this slice that were not on the disk.
         missing: bytes that should be on the disk by now and are not; told at the end.
         trouble: why nothing can be written, None where all is well.
     """
 
     offset: int
     size: int
-    read: int
     missing: int = 0
     trouble: str | None = None
 
@@ -267,29 +266,29 @@ class Warming:
         self._shelf.settle(rendition.recording_id, SETTLE)
         missing = self._missing(rendition, content.validator, used=True)
         self._make_sure(rendition)
-        return Slice(found.offset, size, found.read, missing, self._shelf.trouble if missing else None)
+        return Slice(found.offset, size, missing, self._shelf.trouble if missing else None)
 
     def _advance(self, content: Content, offset: int, patience: Patience) -> Slice:
         rendition, validator = content.rendition, content.validator
         index, last = offset // BLOCK, block_count(validator.size, BLOCK)
-        ends, read = self._clock.now() + SLICE, 0
+        ends = self._clock.now() + SLICE
         while index < last and self._clock.now() < ends:
             if self._keeps(rendition, validator, index):
                 index += 1
                 continue
             trouble = self._shelf.trouble
             wanted = range(index, min(index + RUN, last))
-            read += self._bring(content, wanted, patience)
+            self._bring(content, wanted, patience)
             index = wanted.stop
             if trouble is not None or self._shelf.trouble is not None:
                 # One more try may have mended it.
                 self._shelf.settle(rendition.recording_id, SETTLE)
                 if self._shelf.trouble is not None:
-                    return Slice(wanted.start * BLOCK, validator.size, read, trouble=self._shelf.trouble)
-        return Slice(min(index * BLOCK, validator.size), validator.size, read)
+                    return Slice(wanted.start * BLOCK, validator.size, trouble=self._shelf.trouble)
+        return Slice(min(index * BLOCK, validator.size), validator.size)
 
-    def _bring(self, content: Content, wanted: range, patience: Patience) -> int:
-        """Read some blocks and see to it that they are written; return their bytes."""
+    def _bring(self, content: Content, wanted: range, patience: Patience) -> None:
+        """Read some blocks and see to it that they are written."""
         rendition, validator = content.rendition, content.validator
         start = wanted.start * BLOCK
         stop = min(wanted.stop * BLOCK, validator.size)
@@ -298,7 +297,6 @@ class Warming:
             # Who fetched it has handed it to the disk; what came from memory nobody has.
             if not self._keeps(rendition, validator, index):
                 self._shelf.put(rendition, validator, index, bytes(piece.view))
-        return stop - start
 
     def _content(self, rendition: Rendition, patience: Patience) -> Content:
         """Return a file as it is now, pinned as by `open`, so that opening it later needs nobody."""
