@@ -114,11 +114,15 @@ class Questions:
         }
 
     def _plan(self, asked: Json) -> Json:
-        """Tell what it takes to have `items`: recording ids, file names, session ids."""
+        """Tell what it takes to have `items`: recording ids, file names, session ids.
+
+        With `use`, what is there counts as used.
+        """
         warming = self._warmer()
         audio_format = asked.get("format")
         if audio_format is not None and audio_format not in FORMATS:
             raise UsageError("`format` is none of ours")
+        used = asked.get("use") is True
         files: list[Json] = []
         sessions: list[Json] = []
         for item in _texts(asked, "items"):
@@ -127,9 +131,9 @@ class Questions:
                 sessions.append({"id": item, "requests": self._sessions.due(item), "known": known})
                 continue
             if is_recording_id(item):
-                found = warming.forecast(item, audio_format)
+                found = warming.forecast(item, audio_format, used=used)
             else:
-                found = [warming.forecast_of(_named(item))]
+                found = [warming.forecast_of(_named(item), used=used)]
             files += [dataclasses.asdict(each) | {"item": item} for each in found]
         return {"files": files, "sessions": sessions}
 

@@ -24,9 +24,9 @@ from kallglotfs.cli import warm_targets
 from kallglotfs.cli.figures import size_text, span_text
 from kallglotfs.cli.report import complain, exit_code
 from kallglotfs.cli.streams import say, secure_streams
+from kallglotfs.cli.warm_line import Line
 from kallglotfs.cli.warm_plan import Plan
 from kallglotfs.cli.warm_run import Run
-from kallglotfs.control.client import Conversation
 from kallglotfs.errors import KallglotError
 from kallglotfs.hardening import harden
 from kallglotfs.model import FORMATS
@@ -87,17 +87,17 @@ def warm(
     try:
         paths = [each for each in things if warm_targets.is_path(each)]
         running = warm_targets.choose(mount_point, paths)
-        with Conversation(running, PATIENCE) as conversation:
+        with Line(running, PATIENCE) as line:
             # Also makes sure that the mount answers, before a directory of it is looked into.
-            conversation.ask("warm.room", {"requests": 0})
+            line.ask("warm.room", {"requests": 0})
             plan = Plan()
-            items = _items(conversation, running, (*things, *sessions), moment, by_id=bool(audio_format))
-            plan.ask(conversation, items, audio_format)
+            items = _items(line, running, (*things, *sessions), moment, by_id=bool(audio_format))
+            plan.ask(line, items, audio_format, use=not dry_run)
             if not (plan.files or plan.sessions):
                 say("nothing is known there: nothing to fetch")
                 return 0
-            room = conversation.ask("warm.room", {"requests": plan.requests})
-            return _Job(running, plan, room, audio_format, conversation, as_json=as_json).run(dry_run=dry_run)
+            room = line.ask("warm.room", {"requests": plan.requests})
+            return _Job(running, plan, room, audio_format, line, as_json=as_json).run(dry_run=dry_run)
     except KallglotError as error:
         complain(PROGRAM, str(error))
         return exit_code(error)
@@ -110,7 +110,7 @@ def warm(
 
 
 def _items(
-    conversation: Conversation, running: Running, things: tuple[str, ...], since: float | None, *, by_id: bool
+    line: Line, running: Running, things: tuple[str, ...], since: float | None, *, by_id: bool
 ) -> Iterator[str]:
     """Yield, each once, what is wanted."""
     seen: set[str] = set()
@@ -121,7 +121,7 @@ def _items(
                 yield item
     start = since
     while start is not None:
-        page = conversation.ask("warm.since", {"since": max(0.0, start), "until": time.time() + 86400.0})
+        page = line.ask("warm.since", {"since": max(0.0, start), "until": time.time() + 86400.0})
         for item in page["ids"]:
             if item not in seen:
                 seen.add(item)
@@ -138,7 +138,7 @@ class _Job:
         plan: Plan,
         room: dict[str, Any],
         audio_format: str | None,
-        conversation: Conversation,
+        line: Line,
         *,
         as_json: bool,
     ) -> None:
@@ -146,7 +146,7 @@ class _Job:
         self._plan = plan
         self._room = room
         self._format = audio_format
-        self._conversation = conversation
+        self._line = line
         self._json = as_json
         self._before = int(room["api_requests"])
         self._began = time.monotonic()
@@ -208,7 +208,7 @@ class _Job:
 
     def _requests(self) -> int:
         """Return the API requests that the mount has made meanwhile."""
-        return int(self._conversation.ask("warm.room", {"requests": 0})["api_requests"]) - self._before
+        return int(self._line.ask("warm.room", {"requests": 0})["api_requests"]) - self._before
 
     def _end(self, run: Run, passed_over: dict[str, str]) -> int:
         """Make sure of it, and say so."""
@@ -216,7 +216,7 @@ class _Job:
         if outcome.error is not None:
             raise outcome.error
         names = list(plan.files)
-        plan.ask(self._conversation, names, None)
+        plan.ask(self._line, names, None)
         failed = {**passed_over, **outcome.failed}
         for file in plan.left:
             failed.setdefault(file.name, "not tried" if outcome.stopped else "not all of it is on the disk")

@@ -11,7 +11,7 @@ from kallglotfs.config.units import format_size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from kallglotfs.control.client import Conversation
+    from kallglotfs.cli.warm_line import Line
 
 #: Items asked about at once: their answers are looked up block by block.
 BATCH = 200
@@ -108,8 +108,16 @@ class Plan:
             self.sessions[each["id"]] = each["requests"]
         return new
 
-    def ask(self, conversation: Conversation, items: Iterable[str], audio_format: str | None) -> list[str]:
+    def ask(
+        self, line: Line, items: Iterable[str], audio_format: str | None, *, use: bool = True
+    ) -> list[str]:
         """Ask the mount what it takes to have items; return the names of files that are new.
+
+        Args:
+            line: to the mount.
+            items: recording ids, names of files, session ids.
+            audio_format: a format to have of recordings, None for what directories show.
+            use: whether what is on the disk counts as used.
 
         Raises:
             ControlError: the mount cannot be asked.
@@ -117,11 +125,11 @@ class Plan:
         new = []
         known: list[str] = []
         for batch in _batches(items):
-            answer = conversation.ask("warm.plan", {"items": batch, "format": audio_format})
+            answer = line.ask("warm.plan", {"items": batch, "format": audio_format, "use": use})
             new += self.add(answer)
             known += [each for session in answer["sessions"] for each in session["known"]]
         if known:
-            new += self.ask(conversation, known, audio_format)
+            new += self.ask(line, known, audio_format, use=use)
         return new
 
     def unfit(self, room: Mapping[str, Any]) -> str | None:

@@ -1,6 +1,6 @@
 """Has a mount bring files to the disk, several at a time, slice by slice.
 
-Threading: each worker has a thread and a conversation with the mount of its own. The lock guards the plan and
+Threading: each worker has a thread and a line to the mount of its own. The lock guards the plan and
 the queue; it is held for steps in memory only. Nothing waits for the workers when the user stops: what is
 under way in the mount ends by itself with its slice.
 """
@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kallglotfs.control.client import Conversation
+from kallglotfs.cli.warm_line import Line
 from kallglotfs.errors import KallglotError
 
 if TYPE_CHECKING:
@@ -119,10 +119,10 @@ class Run:
 
     def _work(self) -> None:
         try:
-            with Conversation(self._running, self._room["timeout"] + BEYOND) as conversation:
+            with Line(self._running, self._room["timeout"] + BEYOND) as line:
                 while (task := self._next()) is not None:
                     try:
-                        self._do(conversation, *task)
+                        self._do(line, *task)
                     finally:
                         with self._lock:
                             self._busy -= 1
@@ -143,11 +143,11 @@ class Run:
             self._stop.wait(0.05)
         return None
 
-    def _do(self, conversation: Conversation, kind: str, what: str) -> None:
+    def _do(self, line: Line, kind: str, what: str) -> None:
         if kind == "file":
-            self._fetch(conversation, what)
+            self._fetch(line, what)
             return
-        found = self._asked(conversation, f"warm.{kind}", {"id": what}, what)
+        found = self._asked(line, f"warm.{kind}", {"id": what}, what)
         if found is None:
             return
         if kind == "session":
@@ -155,13 +155,13 @@ class Run:
                 self.outcome.documents[what] = found["documents"]
                 self._plan.sessions[what] = 0
         ids = found["ids"] if kind == "session" else [what]
-        self._learn(conversation, ids)
+        self._learn(line, ids)
 
-    def _learn(self, conversation: Conversation, ids: list[str]) -> None:
+    def _learn(self, line: Line, ids: list[str]) -> None:
         """Ask about recordings that are known by now, and go on with what is new."""
         if not ids:
             return
-        answer = conversation.ask("warm.plan", {"items": ids, "format": self._format})
+        answer = line.ask("warm.plan", {"items": ids, "format": self._format, "use": True})
         with self._lock:
             known = set(self._plan.files)
             answer["files"] = [each for each in answer["files"] if each["name"] not in known]
@@ -175,10 +175,10 @@ class Run:
                     self._tasks.append(("file", name))
             self._check_fit()
 
-    def _fetch(self, conversation: Conversation, name: str) -> None:
+    def _fetch(self, line: Line, name: str) -> None:
         offset, again = 0, 0
         while not self._stop.is_set():
-            found = self._asked(conversation, "warm.fetch", {"name": name, "offset": offset}, name)
+            found = self._asked(line, "warm.fetch", {"name": name, "offset": offset}, name)
             if found is None:
                 return
             if found.get("failed") == "changed" or found.get("missing"):
@@ -214,11 +214,11 @@ class Run:
         return False
 
     def _asked(
-        self, conversation: Conversation, question: str, arguments: dict[str, Any], name: str
+        self, line: Line, question: str, arguments: dict[str, Any], name: str
     ) -> dict[str, Any] | None:
         """Return an answer; None where it failed, which has been noted, or the user stops."""
         while not self._stop.is_set():
-            found = conversation.ask(question, arguments)
+            found = line.ask(question, arguments)
             kind = found.get("failed")
             if kind == "held":
                 self._stop.wait(min(PAUSE, max(0.2, found.get("resets_in") or PAUSE)))

@@ -155,10 +155,15 @@ class DiskTier:
         """
         name = self._sealer.name(rendition, identify(rendition, validator, index))
         removals = self._index.removals
+        counted = name in self._index
         found = self._files.look(name, use=used)
         if found is None or found.size != length + OVERHEAD:
+            if counted:
+                # Else it would not be written again.
+                self._index.forget(name)
             return False
-        if used:
+        if used or not counted:
+            # Another mount may have written it.
             self._index.touch(name, found.taken, removals)
         return True
 

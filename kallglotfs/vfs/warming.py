@@ -42,7 +42,7 @@ RUN = 4
 FILES = 8
 #: Seconds a file's last blocks get to be written.
 SETTLE = 10.0
-#: Seconds a slice waits for the API's rate limit; then the client is told, and asks again. Each time that comes
+#: Seconds a slice waits for the rate limit; then the client is told, and asks again. Each time that comes
 #: about, a thread is left behind that waits on until its turn, and whose lease is kept for the next.
 HELD = 30.0
 
@@ -194,22 +194,23 @@ class Warming:
         self._lock = threading.Lock()
         self._contents: LRUCache[Rendition, Content] = LRUCache(FILES)
 
-    def forecast(self, recording_id: str, audio_format: str | None) -> list[Forecast]:
+    def forecast(self, recording_id: str, audio_format: str | None, *, used: bool) -> list[Forecast]:
         """Return what it takes to have the files that directories show of a recording; asks nobody.
 
         Args:
             recording_id: whose.
             audio_format: a format to have instead, None for those that directories show.
+            used: whether what is there counts as used, so that others are evicted before it.
         """
         recording = self._catalog.known(recording_id)
         if audio_format is not None:
-            return [self.forecast_of(Rendition(recording_id, audio_format, self._rate))]
+            return [self.forecast_of(Rendition(recording_id, audio_format, self._rate), used=used)]
         if recording is None:
-            return [self.forecast_of(Rendition(recording_id, DEFAULT_FORMAT, self._rate))]
-        return [self.forecast_of(each) for each in self._renditions.shown(recording)]
+            return [self.forecast_of(Rendition(recording_id, DEFAULT_FORMAT, self._rate), used=used)]
+        return [self.forecast_of(each, used=used) for each in self._renditions.shown(recording)]
 
-    def forecast_of(self, rendition: Rendition) -> Forecast:
-        """Return what it takes to have one file; asks nobody."""
+    def forecast_of(self, rendition: Rendition, *, used: bool) -> Forecast:
+        """Return what it takes to have one file; as `forecast`."""
         recording = self._catalog.known(rendition.recording_id)
         name = format_name(rendition)
         if recording is None:
@@ -226,7 +227,7 @@ class Warming:
             facts = None
         if facts is not None:
             size = facts.validator.size
-            have = size - self._missing(rendition, facts.validator, used=False)
+            have = size - self._missing(rendition, facts.validator, used=used)
         free = (facts is not None and have == size) or self._leases.has(rendition)
         room = 0 if size is None else self._shelf.room_for(size)
         return Forecast(name, size, have, room, 0 if free else 1, "ready")
@@ -304,7 +305,12 @@ class Warming:
         if recording.status is Status.PROCESSING:
             raise NotReady(f"{rendition.recording_id}: still being processed")
         validator = self._renditions.pinned(rendition)
-        if validator is None or not self._blocks.holds(rendition, validator, 0):
+        # By its file first: another mount on the same directory may have written it.
+        kept = validator is not None and (
+            (validator.size > 0 and self._keeps(rendition, validator, 0))
+            or self._blocks.holds(rendition, validator, 0)
+        )
+        if validator is None or not kept:
             validator = self._renditions.confirmed(rendition, patience).validator
         with self._lock:
             content = self._contents.get(rendition)
