@@ -118,6 +118,7 @@ class Mount:
             on_init=session.connected,
             who=lambda: callers.of(session.caller()),
             throttle_timeout=settings.throttle_timeout,
+            openers=self._parts.openers,
         )
 
     def _check_mounted(self) -> None:

@@ -23,17 +23,26 @@ DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
 ANSWER = 5.0
 #: Which fields of a line of mountinfo are the device number and the mount point.
 DEVICE, WHERE = 2, 4
+#: Which field behind the dash holds the filesystem's own options.
+OWN = 2
 MOUNTINFO = Path("/proc/self/mountinfo")
 
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """One line of mountinfo: where, what type, from what source, on which device."""
+    """One line of mountinfo: where, what type, from what source, on which device.
+
+    Attributes:
+        uid: of who mounted it, as FUSE tells (fuse(4), `user_id`); None for other filesystems.
+        gid: likewise.
+    """
 
     path: str
     kind: str
     source: str
     device: int
+    uid: int | None = None
+    gid: int | None = None
 
 
 def mounts_at(path: str, mountinfo: Path = MOUNTINFO) -> list[Mounted]:
@@ -141,6 +150,12 @@ def probe(path: str, seconds: float = ANSWER) -> int | None:
 
 def _ask(path: str) -> NoReturn:
     try:
+        mounted = mounted_at(path)
+        if os.geteuid() == 0 and mounted is not None and mounted.uid and mounted.gid is not None:
+            # The kernel answers others, root as well, by itself, whether the daemon lives or not.
+            os.setgroups(())
+            os.setgid(mounted.gid)
+            os.setuid(mounted.uid)
         os.statvfs(path)
     except OSError as error:
         os._exit(error.errno or errno.EIO)
@@ -173,7 +188,9 @@ def _all_mounts(mountinfo: Path) -> list[Mounted]:
         if len(fields) > WHERE and len(rest) > 1:
             major, _, minor = fields[DEVICE].partition(":")
             device = os.makedev(int(major), int(minor))
-            found.append(Mounted(_unescape(fields[WHERE]), rest[0], _unescape(rest[1]), device))
+            own = dict(each.partition("=")[::2] for each in rest[2].split(",")) if len(rest) > OWN else {}
+            uid, gid = (int(own[name]) if name in own else None for name in ("user_id", "group_id"))
+            found.append(Mounted(_unescape(fields[WHERE]), rest[0], _unescape(rest[1]), device, uid, gid))
     return found
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar
 from kallglotfs import errors
 from kallglotfs.call_time import CallTime, Step
 from kallglotfs.model import Kind
+from kallglotfs.openers import Openers
 from kallglotfs.patience import Patience
 from kallglotfs.repeats import Repeats
 from kallglotfs.vfs.naming import inode_of
@@ -125,6 +126,7 @@ class Operations:
         on_init: called once the kernel is connected.
         who: tells, on a callback's thread, who called; None where it never matters.
         throttle_timeout: seconds one call may wait for the rate limit.
+        openers: told who opens and closes files.
     """
 
     #: Times are passed in nanoseconds.
@@ -144,6 +146,7 @@ class Operations:
         on_init: Callable[[Any], None],
         who: Callable[[], Caller] | None = None,
         throttle_timeout: float = float("inf"),
+        openers: Openers | None = None,
     ) -> None:
         self._filesystem = filesystem
         self._clock = clock
@@ -159,6 +162,7 @@ class Operations:
         self._who = who
         self._throttle_timeout = throttle_timeout
         self._repeats = Repeats(clock)
+        self._openers = openers or Openers()
 
     def init_with_config(self, conn: Any, _config: Any) -> None:
         """Take note that the kernel is connected."""
@@ -212,10 +216,12 @@ class Operations:
         thread = self._caller()
         patience = self._patience(self._times.before(thread, Step.LOOK_UP))
         try:
-            return self._filesystem.open(path, patience)
+            opened = self._filesystem.open(path, patience)
         except errors.ContentChanged:
             self._times.note(thread, Step.STALE, patience.spent)
             raise
+        self._openers.add(opened.number, thread, path)
+        return opened
 
     @_callback
     def read(self, _path: str, size: int, offset: int, handle: int) -> list[Piece]:
@@ -225,6 +231,7 @@ class Operations:
     @_callback
     def release(self, _path: str, handle: int) -> int:
         """Take note of the last `close`."""
+        self._openers.remove(handle)
         self._filesystem.release(handle)
         return 0
 
@@ -272,6 +279,8 @@ class Operations:
         """
         if not isinstance(error, errors.KallglotError):
             log.error("%s %r: unexpected failure", what, path, exc_info=error)
+            # Not its message, which is not ours.
+            self._filesystem.failed(path, errors.KallglotError(f"unexpected {type(error).__name__}"))
             return OSError(errno.EIO, os.strerror(errno.EIO))
         number = errno_of(error)
         level, tail = logging.DEBUG, ""

@@ -1,6 +1,8 @@
 """The state of a mount, collected from its parts: as JSON, as Prometheus metrics, and for one recording.
 
-Used by `mount.py`, which hands it to the virtual files. Nothing here is secret: no key, no URL, no number.
+Used by `assembly/`, which hands it to the virtual files, the control socket and the listener for metrics.
+Nothing here is secret: no key, no URL, no number. Who reads what, though, is told on the control socket
+alone: the virtual files are everybody's who may read the mount.
 
 Threading: may be called on any thread; every part is asked for a snapshot of its own.
 """
@@ -10,8 +12,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+
+from kallglotfs.advice import advice
+from kallglotfs.metrics import families
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -20,9 +24,10 @@ if TYPE_CHECKING:
 
     from kallglotfs.clock import Clock
     from kallglotfs.model import Recording, Rendition, RenditionFacts
-    from kallglotfs.tally import Spending
+    from kallglotfs.tally import Mishap, Spending
 
-PREFIX = "kallglotfs_"
+#: The part that counts the known recordings, which takes a while where they are a million.
+SLOW = "known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,15 @@ class Tally(Protocol):
     def spending(self, subject: str) -> Spending:
         """Return what a recording has cost."""
 
+    def asked_for(self) -> int:
+        """Return for how many recordings the API was asked."""
+
+    def dearest(self) -> list[tuple[str, int]]:
+        """Return the recordings that cost most."""
+
+    def mishaps(self) -> list[Mishap]:
+        """Return what went wrong."""
+
 
 class Store(Protocol):
     """What is known: `catalog.store.CatalogStore`."""
@@ -75,6 +89,7 @@ class Status:
         cached: returns the bytes of a recording that are cached, by tier.
         lease_left: returns the seconds a rendition's lease has left, None for none.
         parts: every part by name, each returning its state.
+        readers: returns who has which files open.
         clock: what tells the time.
     """
 
@@ -86,6 +101,7 @@ class Status:
         cached: Callable[[str], Mapping[str, int]],
         lease_left: Callable[[Rendition], float | None],
         parts: Mapping[str, Callable[[], Snapshot]],
+        readers: Callable[[], list[dict[str, Any]]],
         clock: Clock,
     ) -> None:
         self._identity = identity
@@ -94,37 +110,51 @@ class Status:
         self._cached = cached
         self._lease_left = lease_left
         self._parts = dict(parts)
+        self._readers = readers
         self._clock = clock
 
-    def status(self) -> Snapshot:
-        """Return the state of everything."""
+    def status(self, *, brief: bool = False) -> Snapshot:
+        """Return the state of everything, in numbers.
+
+        Args:
+            brief: leave out what takes a while to count.
+        """
         return {
             **asdict(self._identity),
             "uptime": round(self._clock.wall() - self._identity.started, 1),
-            "counts": self._tally.counts(),
-            **{name: part() for name, part in self._parts.items()},
+            "counts": {
+                **self._tally.counts(),
+                **{f"errors_{each.kind}": each.count for each in self._tally.mishaps()},
+            },
+            "spending": {"recordings": self._tally.asked_for()},
+            **{name: part() for name, part in self._parts.items() if not (brief and name == SLOW)},
+        }
+
+    def confidential(self, *, brief: bool = False) -> Snapshot:
+        """Return the state of everything, who reads what included: for the mount's own user.
+
+        Args:
+            brief: leave out what takes a while to count.
+        """
+        state = self.status(brief=brief)
+        dearest = [{"id": each, "requests": count} for each, count in self._tally.dearest()]
+        return {
+            **state,
+            "open_files": {**state.get("open_files", {}), "by_process": self._readers()},
+            "spending": {**state["spending"], "dearest": dearest},
+            "errors": [{**asdict(each), "advice": advice(each.kind)} for each in self._tally.mishaps()],
         }
 
     def metrics(self) -> bytes:
-        """Return all numbers as Prometheus reads them."""
+        """Return all numbers as Prometheus reads them, those of the process as its libraries name them."""
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
+        ProcessCollector(registry=registry)
         return generate_latest(registry)
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics; called by the library."""
-        for name, count in sorted(self._tally.counts().items()):
-            yield CounterMetricFamily(PREFIX + name, name.replace("_", " "), value=count)
-        yield GaugeMetricFamily(
-            f"{PREFIX}uptime_seconds",
-            "seconds since the mount was made",
-            value=self._clock.wall() - self._identity.started,
-        )
-        for part, state in self._parts.items():
-            for name, value in _numbers(state()):
-                yield GaugeMetricFamily(
-                    f"{PREFIX}{part}_{name}", f"{part}: {name.replace('_', ' ')}", value=value
-                )
+        return families(self.status())
 
     def why(self, recording_id: str) -> Snapshot:
         """Return what is known of a recording and what it has cost."""
@@ -161,12 +191,3 @@ def _facts(recording: Recording) -> Snapshot:
         "created_at": None if recording.created_at is None else recording.created_at.isoformat(),
         "expires_at": None if recording.expires_at is None else recording.expires_at.isoformat(),
     }
-
-
-def _numbers(state: Snapshot, prefix: str = "") -> Iterable[tuple[str, float]]:
-    """Yield the numbers of a part's state; those below another name carry that in front."""
-    for name, value in state.items():
-        if isinstance(value, bool | int | float):
-            yield prefix + name, float(value)
-        elif isinstance(value, dict):
-            yield from _numbers(value, f"{prefix}{name}_")

@@ -33,6 +33,8 @@ from kallglotfs.content.documents import Documents
 from kallglotfs.content.reader import Reader
 from kallglotfs.control import places
 from kallglotfs.control.server import ControlServer
+from kallglotfs.exporter import Exporter
+from kallglotfs.openers import Openers
 from kallglotfs.remote.schema import Reading
 from kallglotfs.status import Identity, Status
 from kallglotfs.tally import Tally
@@ -145,7 +147,11 @@ class Parts:
             os.getpid(),
             round(clock.wall(), 3),
         )
+        self.openers = Openers()
         self._status = self._build_status(identity)
+        self._exporter = (
+            None if settings.metrics is None else Exporter(settings.metrics, self._status.metrics)
+        )
         mounted = clock.wall()
         renditions = Renditions(catalog, self._blocks, settings.formats, settings.sample_rate, mounted)
         reader = Reader(self._blocks, clock, settings.streams, settings.memory_cache // 2)
@@ -165,7 +171,7 @@ class Parts:
             places.home() / places.name_of(mount_point),
             {
                 "hello": lambda _: dataclasses.asdict(identity),
-                "status": lambda _: self._status.status(),
+                "status": lambda asked: self._status.confidential(brief=bool(asked.get("brief"))),
                 **questions.handlers(),
             },
         )
@@ -176,11 +182,15 @@ class Parts:
         self._sources.start()
         if self._webhooks is not None:
             self._webhooks.start()
+        if self._exporter is not None:
+            self._exporter.start()
         self._control.start()
 
     def stop(self) -> None:
         """End everything, without waiting for what still sits in a network call."""
         self._control.stop()
+        if self._exporter is not None:
+            self._exporter.stop()
         log.info("passed over in the service's answers: %s", self._remote.api.oddities)
         if self._webhooks is not None:
             self._webhooks.stop()
@@ -282,8 +292,8 @@ class Parts:
             self._remote.broker.seconds_left,
             {
                 "budget": self._remote.budget.state,
-                "leases": lambda: {"kept": self._remote.broker.count()},
-                "memory": self._blocks.state,
+                "leases": self._remote.broker.state,
+                "memory": self._memory_state,
                 "disk": lambda: {} if self._disk is None else dataclasses.asdict(self._disk.counts()),
                 "open_files": lambda: {"count": self.filesystem.open_files()},
                 "known": lambda: {"recordings": self._store.count(self._clock.theirs())},
@@ -291,8 +301,14 @@ class Parts:
                 "webhooks": self._webhook_state,
                 "passed_over": self._remote.api.oddities.counts,
             },
+            self.openers.by_process,
             self._clock,
         )
+
+    def _memory_state(self) -> dict[str, int]:
+        counts = self._tally.counts()
+        counted = {name: counts.get(f"memory_{name}", 0) for name in ("hits", "misses")}
+        return {**self._blocks.state(), **counted}
 
     def _source_states(self) -> dict[str, Any]:
         return {name: dataclasses.asdict(state) for name, state in self._sources.states().items()}

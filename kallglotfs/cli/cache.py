@@ -12,9 +12,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from kallglotfs import logs
 from kallglotfs.assembly.cached import Cached, open_cached
-from kallglotfs.cli import cache_views
+from kallglotfs.cli import cache_views, figures
 from kallglotfs.cli.cache_mounts import Sharing
-from kallglotfs.cli.figures import age_seconds, size_text
+from kallglotfs.cli.moments import age_seconds
 from kallglotfs.cli.mounting import profile_of
 from kallglotfs.cli.options import given, setting_options, usage_error
 from kallglotfs.cli.report import complain, exit_code
@@ -164,7 +164,7 @@ def purge(
         left = Sharing(loaded.cache_dir).destroy([each.name for each in folders])
         left += 0 if cached is None else cached.destroy(folders)
         subjects = "recording or session" if len(folders) == 1 else "recordings and sessions"
-        say(f"{len(folders)} {subjects} purged ({size_text(taken)})")
+        say(f"{len(folders)} {subjects} purged ({figures.size(taken)})")
         if left:
             complain(PROGRAM, "not everything could be removed")
         return WRONG if left else 0

@@ -7,7 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from kallglotfs.assembly.cached import shown
-from kallglotfs.cli.figures import moment_text, size_text
+from kallglotfs.cli import figures
+from kallglotfs.cli.moments import moment_text
 from kallglotfs.cli.streams import say
 from kallglotfs.config.units import format_size
 from kallglotfs.logs import escaped
@@ -41,16 +42,16 @@ def show(survey: Survey | None, settings: Settings, *, as_json: bool) -> None:
         if holding.old:
             name = f"{holding.subject} (of no version known now)"
             used = moment_text(holding.folder.used)
-            say(_LINE.format(size=size_text(holding.old), complete="-", used=used, name=name))
+            say(_LINE.format(size=figures.size(holding.old), complete="-", used=used, name=name))
     if survey.others:
         taken = sum(each.taken for each in survey.others)
         used = moment_text(max(each.used for each in survey.others))
         name = f"({len(survey.others)} of another catalog or key)"
-        say(_LINE.format(size=size_text(taken), complete="-", used=used, name=name))
+        say(_LINE.format(size=figures.size(taken), complete="-", used=used, name=name))
     limit = f"of {format_size(settings.disk_cache)}" if settings.disk_cache else "disk_cache is off"
     whole = sum(holding.complete for holding in survey.holdings)
     count = len(survey.holdings)
-    say(f"{count} recordings and sessions, {whole} complete; {size_text(survey.taken)} on disk, {limit}")
+    say(f"{count} recordings and sessions, {whole} complete; {figures.size(survey.taken)} on disk, {limit}")
     if stray := len(survey.strays) + len(survey.leftovers):
         say(f"{stray} files do not belong there; see: kallglotfs cache verify")
 
@@ -71,7 +72,7 @@ def show_check(survey: Survey, broken: list[Broken], *, repaired: bool) -> None:
 def _copy_line(holding: Holding, copy: Copy) -> str:
     there = "complete" if copy.complete else f"{100 * copy.have // copy.of} %"
     return _LINE.format(
-        size=size_text(copy.size),
+        size=figures.size(copy.size),
         complete=there,
         used=moment_text(holding.folder.used),
         name=shown(copy.rendition),

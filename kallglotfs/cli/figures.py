@@ -1,47 +1,65 @@
-"""Sizes, times and moments as people read them."""
+"""Numbers as people read them. Pure."""
 
 from __future__ import annotations
 
-import datetime as dt
+from typing import TYPE_CHECKING
 
-from kallglotfs.config.units import GIB, KIB, MIB, TIB
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-#: From which on a unit is used.
-_SIZES = ((TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
+_STEP = 1024
+#: Where the next larger unit reads better.
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+#: Below this a number has a digit behind the point.
+_FINE = 10
+
+BARS = "▁▂▃▄▅▆▇█"
+#: For terminals that know no others.
+PLAIN_BARS = "_.-=+*#@"
 
 
-def size_text(size: float) -> str:
-    """Return bytes, to three figures or so: `1.4 MiB`."""
-    for unit, name in _SIZES:
-        if size >= unit:
-            return f"{size / unit:.1f} {name}"
-    return f"{size:.0f} B"
+def size(count: float) -> str:
+    """Return bytes as `512 B`, `1.5 MiB`, `20 GiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if count < _STEP or unit == "TiB":
+            break
+        count /= _STEP
+    return f"{count:.0f} {unit}" if unit == "B" or count >= _FINE * _FINE else f"{count:.1f} {unit}"
 
 
-def span_text(seconds: float) -> str:
-    """Return a length of time, roughly: `40 s`, `3 min`, `1 h 20 min`."""
+def duration(seconds: float) -> str:
+    """Return a time as `12 s`, `3 min`, `2 h 5 min`, `4 d 1 h`."""
+    seconds = max(0, int(seconds))
     if seconds < _MINUTE:
-        return f"{max(1, round(seconds))} s" if seconds > 0 else "0 s"
-    minutes = round(seconds / _MINUTE)
+        return f"{seconds} s"
     if seconds < _HOUR:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
+        return f"{seconds // _MINUTE} min"
+    if seconds < _DAY:
+        return f"{seconds // _HOUR} h {seconds % _HOUR // _MINUTE} min"
+    return f"{seconds // _DAY} d {seconds % _DAY // _HOUR} h"
 
 
-def moment_text(epoch: float) -> str:
-    """Return a moment in this machine's time zone: `2026-11-27 23:40`."""
-    return dt.datetime.fromtimestamp(epoch).astimezone().strftime("%Y-%m-%d %H:%M")
+def percent(part: float, whole: float) -> str:
+    """Return a share as `98 %`, `-` where there is no whole."""
+    return f"{100 * part / whole:.0f} %" if whole else "-"
 
 
-def age_seconds(text: str) -> float:
-    """Read an age: `30d`, `12h`, `90m`.
+def sparkline(values: Sequence[float | None], width: int, top: float = 0.0, bars: str = BARS) -> str:
+    """Return the last values as a row of bars, right-aligned.
 
-    Raises:
-        ValueError: it is none.
+    Args:
+        values: the latest last; None where nothing is known, which leaves a gap.
+        width: columns.
+        top: what a full bar stands for; zero for the largest value shown.
+        bars: from the lowest to the highest.
     """
-    units = {"m": _MINUTE, "h": _HOUR, "d": _DAY}
-    number, unit = text[:-1], text[-1:].lower()
-    if unit not in units or not (number.isascii() and number.isdigit()) or len(number) > 6:  # noqa: PLR2004
-        raise ValueError(f"{text[:80]!r} is not an age (examples: 30d, 12h, 90m)")
-    return int(number) * units[unit]
+    shown = list(values[-width:]) if width > 0 else []
+    highest = top or max((each for each in shown if each is not None), default=0.0)
+    last = len(bars) - 1
+
+    def bar(value: float | None) -> str:
+        if value is None:
+            return " "
+        return bars[min(last, round(last * value / highest))] if highest > 0 else bars[0]
+
+    return "".join(map(bar, shown)).rjust(max(0, width))

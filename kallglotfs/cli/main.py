@@ -13,6 +13,8 @@ from kallglotfs.cli.demo import demo
 from kallglotfs.cli.forget import forget
 from kallglotfs.cli.mount import mount
 from kallglotfs.cli.report import USAGE, complain
+from kallglotfs.cli.status import status
+from kallglotfs.cli.top import top
 from kallglotfs.cli.umount import umount
 from kallglotfs.cli.warm import warm
 
@@ -32,7 +34,7 @@ def kallglotfs() -> None:
     """  # noqa: D301 - \b is click's mark for a paragraph that is not re-wrapped
 
 
-for _verb in (mount, umount, add, forget, warm, cache, demo):
+for _verb in (mount, umount, status, top, add, warm, cache, forget, demo):
     kallglotfs.add_command(_verb)
 
 

@@ -20,8 +20,7 @@ from rich.progress import (
 )
 
 from kallglotfs.background import leave
-from kallglotfs.cli import warm_targets
-from kallglotfs.cli.figures import size_text, span_text
+from kallglotfs.cli import figures, warm_targets
 from kallglotfs.cli.report import complain, exit_code
 from kallglotfs.cli.streams import say, secure_streams
 from kallglotfs.cli.warm_line import Line
@@ -171,7 +170,7 @@ class _Job:
         except KeyboardInterrupt:
             run.stop()
             have, size = run.totals()
-            rest = f"{len(plan.left)} of {len(plan.wanted)} files ({size_text(size - have)}) remain"
+            rest = f"{len(plan.left)} of {len(plan.wanted)} files ({figures.size(size - have)}) remain"
             complain(PROGRAM, f"stopped: {rest}; the same command goes on where it was")
             leave(STOPPED)
         return self._end(run, passed_over)
@@ -202,8 +201,8 @@ class _Job:
                 said = time.monotonic()
                 have, size = run.totals()
                 rate = run.brought / (said - self._began)
-                rest = f", {span_text((size - have) / rate)} left" if rate else ""
-                so_far = f"{size_text(have)} of {size_text(size)}, {size_text(rate)}/s{rest}"
+                rest = f", {figures.duration((size - have) / rate)} left" if rate else ""
+                so_far = f"{figures.size(have)} of {figures.size(size)}, {figures.size(rate)}/s{rest}"
                 say(f"{so_far}, {self._requests()} API requests")
 
     def _requests(self) -> int:
@@ -244,10 +243,10 @@ class _Job:
             say(f"{each}: its transcript may still change, and is not kept on disk yet")
         done = [each for each in self._plan.wanted if each.done]
         size = sum(each.size or 0 for each in done)
-        spent = f"{self._requests()} API requests, {span_text(time.monotonic() - self._began)}"
+        spent = f"{self._requests()} API requests, {figures.duration(time.monotonic() - self._began)}"
         rest = f"; {len(failed)} are not" if failed else ""
-        fetched = f"{size_text(run.brought)} fetched, {spent}"
-        say(f"{len(done)} files ({size_text(size)}) are on disk{rest}; {fetched}")
+        fetched = f"{figures.size(run.brought)} fetched, {spent}"
+        say(f"{len(done)} files ({figures.size(size)}) are on disk{rest}; {fetched}")
 
     def _document(
         self, failed: dict[str, str] | None = None, brought: int = 0, done: int | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kallglotfs.cli.figures import size_text, span_text
+from kallglotfs.cli import figures
 from kallglotfs.config.units import format_size
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Plan:
         capacity, free = room["capacity"], room["free"]
         if self.room > capacity:
             return (
-                f"{size_text(self.room)} are wanted on the disk, and disk_cache allows "
+                f"{figures.size(self.room)} are wanted on the disk, and disk_cache allows "
                 f"{format_size(capacity)}; mount with more, or ask for less"
             )
         missing = sum(each.room for each in self.left)
@@ -145,15 +145,17 @@ class Plan:
         grows = min(missing, max(0, capacity - room["used"]))
         if free is not None and grows > max(0, free):
             return (
-                f"{size_text(grows)} more are wanted on the disk, and its filesystem has "
-                f"{size_text(max(0, free))} to spare; make room there, or ask for less"
+                f"{figures.size(grows)} more are wanted on the disk, and its filesystem has "
+                f"{figures.size(max(0, free))} to spare; make room there, or ask for less"
             )
         return None
 
     def lines(self, room: Mapping[str, Any]) -> Iterator[str]:
         """Yield what to tell before anything is asked for."""
         count, done = len(self.wanted), len(self.wanted) - len(self.left)
-        at_hand = f"{done} on disk already ({size_text(sum(each.have for each in self.wanted if each.done))})"
+        at_hand = (
+            f"{done} on disk already ({figures.size(sum(each.have for each in self.wanted if each.done))})"
+        )
         yield f"{count} file{'' if count == 1 else 's'}: {at_hand}, {count - done} to fetch"
         for state, words in (("processing", "still being processed"), ("gone", "not there any more")):
             number = sum(each.state == state for each in self.files.values())
@@ -167,20 +169,26 @@ class Plan:
             at_least = "at least " if unsized or asked else ""
             yield f"costs {at_least}{self.requests} API requests ({self._wait(room)})"
             rest = self.size - self.have
-            known = f"{at_least}{size_text(rest)} to fetch ({span_text(rest / LINE)} at {LINE_NAME})"
+            known = (
+                f"{at_least}{figures.size(rest)} to fetch ({figures.duration(rest / LINE)} at {LINE_NAME})"
+            )
             parts = [known] if rest else []
             parts += [f"{unsized} files whose size is not known yet"] if unsized else []
             yield " and ".join(parts or ["no bytes of recordings"])
-        yield f"disk cache: {size_text(room['used'])} of {format_size(room['capacity'])} in use"
+        yield f"disk cache: {figures.size(room['used'])} of {format_size(room['capacity'])} in use"
 
     def _wait(self, room: Mapping[str, Any]) -> str:
         if not self.requests:
             return "no waiting"
         if room["seconds"] is None:
             seconds = self.requests / USUAL * 60
-            return f"{span_text(seconds)} at {USUAL} a minute; the service has not told its limit yet"
+            return f"{figures.duration(seconds)} at {USUAL} a minute; the service has not told its limit yet"
         left = f"{room['remaining']} of {room['limit']} left"
-        return f"{span_text(room['seconds'])} at the budget, {left}" if room["seconds"] else f"now, {left}"
+        return (
+            f"{figures.duration(room['seconds'])} at the budget, {left}"
+            if room["seconds"]
+            else f"now, {left}"
+        )
 
 
 def _batches(items: Iterable[str]) -> Iterator[list[str]]:

@@ -12,7 +12,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from kallglotfs.cli.figures import age_seconds
+from kallglotfs.cli.moments import age_seconds
 from kallglotfs.control import client
 from kallglotfs.errors import NoSuchMount, UsageError
 from kallglotfs.mountpoint import resolved

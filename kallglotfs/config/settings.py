@@ -123,6 +123,11 @@ class Settings(BaseSettings):
         "owned by you or root, mode 600.",
         json_schema_extra=_shown_as("none"),
     )
+    metrics: fields.Listen = Field(
+        default=None,
+        description="Address on which Prometheus finds `/metrics`, such as 127.0.0.1:9477.",
+        json_schema_extra=_shown_as("off"),
+    )
     log_level: fields.Level = Field(default="info", description="The least serious event that is logged.")
     log_file: fields.OptionalPath = Field(
         default=None,

@@ -320,9 +320,14 @@ class BlockCache:
             return self._blocks.bytes_of(recording_id)
 
     def state(self) -> dict[str, int]:
-        """Return how many blocks are kept and how many extents are under way."""
+        """Return how many blocks are kept, in how many bytes of which capacity, and extents under way."""
         with self.condition:
-            return {"blocks": len(self._blocks), "extents": sum(map(len, self._extents.values()))}
+            return {
+                "blocks": len(self._blocks),
+                "extents": sum(map(len, self._extents.values())),
+                "used": self._blocks.used,
+                "capacity": self._blocks.capacity,
+            }
 
     def forget(self, recording_id: str) -> bool:
         """Destroy every block of a recording, in memory and on disk: it is no more.

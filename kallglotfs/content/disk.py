@@ -78,6 +78,7 @@ class DiskCounts:
         dropped: blocks that were not written, for want of time, room or a working disk.
         blocks: blocks counted.
         used: bytes that they take on the disk.
+        capacity: bytes that they may take.
         failing: nothing can be written at present.
     """
 
@@ -88,6 +89,7 @@ class DiskCounts:
     dropped: int = 0
     blocks: int = 0
     used: int = 0
+    capacity: int = 0
     failing: bool = False
 
 
@@ -266,6 +268,7 @@ class DiskTier:
             **counts,
             blocks=len(self._index),
             used=self._index.used,
+            capacity=self._index.capacity,
             failing=self._writing.active,
         )
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
-from kallglotfs.content.arena import Arena, Block
+from kallglotfs.content.arena import BLOCK, Arena, Block
 
 if TYPE_CHECKING:
     import threading
@@ -44,6 +44,16 @@ class MemoryTier:
         self._blocks: LRUCache[Key, Block] = LRUCache(self._arena.slots)
         #: Kept blocks that a reader has passed by, the earliest first.
         self._passed: OrderedDict[Key, None] = OrderedDict()
+
+    @property
+    def capacity(self) -> int:
+        """Bytes of memory at the most."""
+        return self._arena.slots * BLOCK
+
+    @property
+    def used(self) -> int:
+        """Bytes of memory that have been used, and so are not the system's any more."""
+        return self._arena.touched * BLOCK
 
     def __len__(self) -> int:
         return len(self._blocks)

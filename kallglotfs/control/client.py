@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 PATIENCE = 5.0
 #: Seconds for the name of a mount that only its daemon can tell.
 INTRODUCTION = 1.0
+#: Seconds between two tries to be accepted.
+TURN = 0.02
 #: Bytes of an answer.
 LONGEST = 32 * 1024 * 1024
 
@@ -221,7 +223,7 @@ def _connected(path: Path, name: str, timeout: float) -> socket.socket:
     try:
         with places.opened(path.parent) as folder:
             made.settimeout(timeout)
-            made.connect(places.short(folder, path.name))
+            _connect(made, places.short(folder, path.name), time.monotonic() + timeout)
     except (TimeoutError, BlockingIOError):
         made.close()
         raise DaemonSilent(f"{name}: the daemon does not answer within {timeout:g} s") from None
@@ -229,6 +231,19 @@ def _connected(path: Path, name: str, timeout: float) -> socket.socket:
         made.close()
         raise _gone(name) from None
     return made
+
+
+def _connect(made: socket.socket, address: str, ends: float) -> None:
+    while True:
+        try:
+            made.connect(address)
+        except BlockingIOError:
+            # More have come than were accepted so far: unix(7) does not wait then.
+            if time.monotonic() >= ends:
+                raise
+            time.sleep(TURN)
+        else:
+            return
 
 
 def _peer(path: Path) -> tuple[int, int] | None:

@@ -77,6 +77,7 @@ class ControlServer:
         self._open: dict[socket.socket, float | None] = {}
         self._listening: socket.socket | None = None
         self._inode = 0
+        self._own = os.geteuid()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -162,7 +163,7 @@ class ControlServer:
         """Take up a connection, and let go of another one where there are too many."""
         with contextlib.suppress(OSError):
             _, uid = peer_of(connection)
-            if uid not in (0, os.geteuid()):
+            if uid not in (0, self._own):
                 log.info("the control socket was asked by user %d, who is not answered", uid)
                 return False
             with self._lock:

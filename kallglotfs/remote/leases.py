@@ -76,10 +76,12 @@ class LeaseBroker:
             return None
         return round(kept.ends - self._clock.now(), 1)
 
-    def count(self) -> int:
-        """Return how many leases are kept."""
+    def state(self) -> dict[str, int]:
+        """Return how many leases are kept, and how many of them have not run out."""
         with self._lock:
-            return len(self._leases)
+            kept = list(self._leases.values())
+        now = self._clock.now()
+        return {"kept": len(kept), "valid": sum(lease.ends > now for lease in kept)}
 
     def is_metered(self, rendition: Rendition) -> bool:
         """Tell whether the lease at hand is one whose requests are API requests."""

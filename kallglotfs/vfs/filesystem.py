@@ -254,6 +254,7 @@ class FileSystem:
 
     def failed(self, path: str, error: KallglotError) -> None:
         """Remember what went wrong with a path, for who wants to know why."""
+        self._tally.mishap(type(error).__name__, str(error), path, self._clock.wall())
         subject = subject_of(path)
         if subject is not None:
             self._tally.fail(subject, str(error), self._clock.wall())

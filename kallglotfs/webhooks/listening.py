@@ -31,12 +31,13 @@ class Listening:
 
     Args:
         address: where; of a name's addresses, the first.
+        setting: what gave the address, for messages.
 
     Raises:
         MountError: one cannot listen there.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, setting: str = "webhook_listen") -> None:
         self._path = Path(address.path) if address.path else None
         self._inode = 0
         try:
@@ -45,7 +46,7 @@ class Listening:
                 self._inode = self._path.lstat().st_ino
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise MountError(f"webhook_listen: cannot listen on {address}: {reason}") from None
+            raise MountError(f"{setting}: cannot listen on {address}: {reason}") from None
 
     @property
     def port(self) -> int:

@@ -1,6 +1,6 @@
-"""The HTTP server around the receiver: waitress, with limits for what anybody may send.
+"""The HTTP server around a receiver: waitress, with limits for what anybody may send.
 
-Threading: one thread receives and sends, four call the receiver; all are started by `start`, after the fork,
+Threading: one thread receives and sends, a few call the receiver; all are started by `start`, after the fork,
 and have ended when `stop` returns.
 """
 
@@ -10,15 +10,16 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from waitress import create_server, wasyncore
 from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from kallglotfs.webhooks.listening import Listening
-    from kallglotfs.webhooks.receiver import Receiver
 
 log = logging.getLogger(__name__)
 
@@ -47,16 +48,37 @@ class Limits:
     connections: int = 128
 
 
+class Receiver(Protocol):
+    """Who answers: `receiver.Receiver`, `exporter.Exporter`."""
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request (PEP 3333)."""
+
+    def refused(self, reason: str) -> None:
+        """Take note of what did not get so far."""
+
+
 class Server:
-    """Receives deliveries.
+    """Receives requests.
 
     Args:
         receiver: answers them.
         listening: where they come in.
         limits: what a sender may take.
+        name: of the thread.
+        threads: that answer.
     """
 
-    def __init__(self, receiver: Receiver, listening: Listening, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        receiver: Receiver,
+        listening: Listening,
+        limits: Limits | None = None,
+        name: str = "webhooks",
+        threads: int = THREADS,
+    ) -> None:
+        self._name = name
+        self._threads = threads
         self._receiver = receiver
         self._listening = listening
         self._limits = limits or Limits()
@@ -71,7 +93,7 @@ class Server:
         self._server = create_server(
             self._receiver,
             sockets=[self._listening.socket],
-            threads=THREADS,
+            threads=self._threads,
             ident=None,
             # It refuses what is as long as its limit.
             max_request_body_size=limits.body + 1,
@@ -88,7 +110,7 @@ class Server:
             asyncore_use_poll=True,
         )
         self._server.channel_class = _channel(self._receiver, limits)
-        self._thread = threading.Thread(target=self._server.run, name="webhooks", daemon=True)
+        self._thread = threading.Thread(target=self._server.run, name=self._name, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

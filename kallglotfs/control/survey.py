@@ -1,0 +1,130 @@
+"""How every mount is doing, also those that cannot tell: dead, hanging, and somebody else's.
+
+Used by `kallglotfs status`. Forks first (`mountpoint.probe`) and starts threads after that.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from kallglotfs.control.client import PATIENCE, Conversation, mend, running
+from kallglotfs.errors import DaemonGone, DaemonSilent, KallglotError
+from kallglotfs.mountpoint import KIND, is_dead, mounts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kallglotfs.control.client import Running
+    from kallglotfs.mountpoint import Mounted
+
+#: Mounts asked at one time.
+AT_ONCE = 16
+
+
+class State(StrEnum):
+    """How a mount is."""
+
+    OK = "ok"
+    #: The kernel has it, its daemon is gone.
+    DEAD = "dead"
+    #: The daemon is there and does not answer in time.
+    SILENT = "silent"
+    #: It is mounted, and this user may not ask.
+    CLOSED = "closed"
+    #: It answers with an error, such as one of another version does.
+    ERROR = "error"
+    #: Nothing of ours is mounted there.
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One mount.
+
+    Attributes:
+        mount_point: absolute; empty where only its daemon could tell and does not.
+        profile: its source.
+        state: how it is.
+        pid: of the daemon; None where it is not known.
+        uid: of the daemon, or of who mounted; None where it is not known.
+        error: what is wrong, one line; empty where nothing is.
+        advice: what to do about that, one line.
+        status: what it tells of itself, None where it does not.
+    """
+
+    mount_point: str
+    profile: str
+    state: State
+    pid: int | None = None
+    uid: int | None = None
+    error: str = ""
+    advice: str = ""
+    status: dict[str, Any] | None = None
+
+
+def survey(mount_points: Iterable[str] = (), timeout: float = PATIENCE) -> list[Found]:
+    """Ask mounts how they are.
+
+    Args:
+        mount_points: which, absolute, as the kernel names them; none for all there are.
+        timeout: seconds each may take to answer; they are asked side by side.
+
+    Returns:
+        One for each mount, by mount point; of those that were named, also one for where there is none.
+    """
+    wanted = list(dict.fromkeys(mount_points))
+    listening = [each for each in running() if not wanted or each.mount_point in wanted]
+    reached = {each.mount_point for each in listening}
+    others = [each for each in mounts_of(KIND) if each.path not in reached]
+    found = [_unreached(each) for each in others if not wanted or each.path in wanted]
+    if listening:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            found += pool.map(lambda each: _asked(each, timeout), listening)
+    seen = {each.mount_point for each in found}
+    found += [
+        Found(each, "", State.ABSENT, error="no mount of kallglotfs is there", advice=_how(each))
+        for each in wanted
+        if each not in seen
+    ]
+    return sorted(found, key=lambda each: each.mount_point)
+
+
+def _asked(running: Running, timeout: float) -> Found:
+    def wrong(state: State, error: KallglotError, advice: str) -> Found:
+        # The line stands below the mount point, which need not begin it too.
+        text = str(error).removeprefix(f"{running.mount_point}: ")
+        return Found(running.mount_point, running.profile, state, pid, running.uid, text, advice)
+
+    pid = running.pid or None
+    try:
+        with Conversation(running, timeout) as conversation:
+            status = conversation.ask("status")
+    except DaemonSilent as error:
+        kill = f"kill -9 {pid}, then: " if pid else ""
+        clear = f"kallglotfs umount {shlex.quote(running.mount_point)}"
+        return wrong(State.SILENT, error, f"it may be stopped (kill -CONT); if it stays so: {kill}{clear}")
+    except DaemonGone as error:
+        return wrong(State.DEAD, error, "")
+    except KallglotError as error:
+        return wrong(State.ERROR, error, "mount it again with the version that is installed now")
+    return Found(running.mount_point, running.profile, State.OK, pid, running.uid, status=status)
+
+
+def _unreached(mounted: Mounted) -> Found:
+    path, profile, uid = mounted.path, mounted.source, mounted.uid
+    if is_dead(path):
+        return Found(path, profile, State.DEAD, None, uid, "the daemon is gone", mend(path))
+    if uid is not None and os.geteuid() not in (0, uid):
+        line = f"mounted by user {uid}, and told to that user and to root alone"
+        return Found(path, profile, State.CLOSED, None, uid, line, "ask as root, or as that user")
+    line = "mounted, but with no control socket that can be found from here"
+    return Found(path, profile, State.CLOSED, None, uid, line, "its log has why; mount it again")
+
+
+def _how(mount_point: str) -> str:
+    return f"mount it with: kallglotfs mount {shlex.quote(mount_point)}"
