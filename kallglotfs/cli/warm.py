@@ -170,7 +170,8 @@ class _Job:
         except KeyboardInterrupt:
             run.stop()
             have, size = run.totals()
-            rest = f"{len(plan.left)} of {len(plan.wanted)} files ({figures.size(size - have)}) remain"
+            left, count = run.remaining()
+            rest = f"{left} of {count} files ({figures.size(size - have)}) remain"
             complain(PROGRAM, f"stopped: {rest}; the same command goes on where it was")
             leave(STOPPED)
         return self._end(run, passed_over)

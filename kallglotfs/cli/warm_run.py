@@ -113,9 +113,21 @@ class Run:
             return max(0, self._plan.have - self._had)
 
     def totals(self) -> tuple[int, int]:
-        """Return the bytes that are on the disk, and those that are wanted."""
+        """Return the bytes that are on the disk, and those that are wanted.
+
+        What is not known yet is taken to be as large as the others are.
+        """
         with self._lock:
-            return self._plan.have, self._plan.size
+            sized = [each.size for each in self._plan.wanted if each.size is not None]
+            unsized = len(self._plan.wanted) - len(sized) + len(self._plan.unknown)
+            average = sum(sized) // len(sized) if sized else 0
+            return self._plan.have, sum(sized) + unsized * average
+
+    def remaining(self) -> tuple[int, int]:
+        """Return how many files are not all on the disk, and how many are wanted."""
+        with self._lock:
+            unknown = len(self._plan.unknown)
+            return len(self._plan.left) + unknown, len(self._plan.wanted) + unknown
 
     def _work(self) -> None:
         try:
@@ -165,14 +177,14 @@ class Run:
         with self._lock:
             known = set(self._plan.files)
             answer["files"] = [each for each in answer["files"] if each["name"] not in known]
-            new = self._plan.add(answer)
-            for name in new:
+            # At once: the leases that came along last for an hour, and the list may take longer than that.
+            for name in reversed(self._plan.add(answer)):
                 file = self._plan.files[name]
                 self._had += file.have
                 if file.state != "ready":
                     self.outcome.failed[name] = _STATES[file.state]
                 elif not file.done:
-                    self._tasks.append(("file", name))
+                    self._tasks.appendleft(("file", name))
             self._check_fit()
 
     def _fetch(self, line: Line, name: str) -> None:
@@ -232,6 +244,7 @@ class Run:
     def _fail(self, name: str, reason: str, kind: str = "") -> None:
         with self._lock:
             self.outcome.failed[name] = reason
+            self._plan.unknown.discard(name)
             self._troubles = self._troubles + 1 if kind == "trouble" else 0
             if kind == "key":
                 self.outcome.stopped = reason
