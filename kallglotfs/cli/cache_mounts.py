@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from typing import TYPE_CHECKING, Any
 
 from kallglotfs.control import client
 from kallglotfs.errors import KallglotError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 #: Seconds a mount gets to answer: removing a large recording's blocks takes a moment.
@@ -33,26 +33,25 @@ class Sharing:
     def destroy(self, folders: list[bytes]) -> int:
         """Have folders of blocks destroyed, also what is on its way to the disk; return how many were not."""
         left = 0
-        for conversation in self._mounts() if folders else ():
-            for start in range(0, len(folders), BATCH):
-                names = [each.hex() for each in folders[start : start + BATCH]]
-                left += int(conversation.ask("cache.destroy", {"folders": names})["left"])
+        for start in range(0, len(folders), BATCH):
+            names = [each.hex() for each in folders[start : start + BATCH]]
+            answers = self._ask("cache.destroy", {"folders": names})
+            left += sum(int(answer["left"]) for answer in answers)
         return left
 
     def recount(self) -> None:
         """Have the directory counted anew."""
-        for conversation in self._mounts():
-            conversation.ask("cache.recount")
+        self._ask("cache.recount", {})
 
-    def _mounts(self) -> Iterator[client.Conversation]:
+    def _ask(self, name: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+        """Ask all mounts on the directory, and return the answers of those that answer."""
+        answers = []
         for running in client.running():
-            try:
-                with client.Conversation(running, PATIENCE) as conversation:
-                    told = conversation.ask("cache.where")["cache_dir"]
-                    if told is not None and self._is(told):
-                        yield conversation
-            except KallglotError:
-                continue
+            with contextlib.suppress(KallglotError), client.Conversation(running, PATIENCE) as conversation:
+                told = conversation.ask("cache.where")["cache_dir"]
+                if told is not None and self._is(told):
+                    answers.append(conversation.ask(name, arguments))
+        return answers
 
     def _is(self, told: str) -> bool:
         try:
