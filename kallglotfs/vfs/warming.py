@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from cachetools import LRUCache
 
 from kallglotfs.content.arena import BLOCK
+from kallglotfs.content.cache import FIRST_RUN
 from kallglotfs.content.ranges import block_count, block_range
 from kallglotfs.content.reader import Content
 from kallglotfs.errors import ContentChanged, NotFound, NotReady
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 
 #: Seconds after which a slice ends at the next block, so that who waits for it can show progress or stop.
 SLICE = 1.0
-#: Blocks read in one go: 1 MiB, as the kernel's largest read.
+#: Blocks read in one go where nothing has been fetched ahead: one request. Else one by one, so that it shows
+#: that a slow line moves.
 RUN = 4
 #: Files whose windows are remembered, and among which the room for fetching ahead is divided.
 FILES = 8
@@ -278,7 +280,8 @@ class Warming:
                 index += 1
                 continue
             trouble = self._shelf.trouble
-            wanted = range(index, min(index + RUN, last))
+            ahead = index < FIRST_RUN or content.window.length > 0
+            wanted = range(index, min(index + (1 if ahead else RUN), last))
             self._bring(content, wanted, patience)
             index = wanted.stop
             if trouble is not None or self._shelf.trouble is not None:
