@@ -189,7 +189,9 @@ def _all_mounts(mountinfo: Path) -> list[Mounted]:
             major, _, minor = fields[DEVICE].partition(":")
             device = os.makedev(int(major), int(minor))
             own = dict(each.partition("=")[::2] for each in rest[2].split(",")) if len(rest) > OWN else {}
-            uid, gid = (int(own[name]) if name in own else None for name in ("user_id", "group_id"))
+            uid, gid = (
+                int(own[name]) if own.get(name, "").isdecimal() else None for name in ("user_id", "group_id")
+            )
             found.append(Mounted(_unescape(fields[WHERE]), rest[0], _unescape(rest[1]), device, uid, gid))
     return found
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kallglotfs.errors import MountError
-from kallglotfs.mountpoint import check_mount_point, mounted_at, resolved
+from kallglotfs.mountpoint import check_mount_point, mounted_at, mounts_of, resolved
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +49,22 @@ def test_the_topmost_mount_is_found_and_names_are_unescaped(tmp_path: Path) -> N
     assert found is not None
     assert (found.kind, found.source) == ("fuse.kallglotfs", "acme")
     assert mounted_at("/b", info) is None
+
+
+def test_mounts_of_a_type_are_those_on_top_with_who_made_them(tmp_path: Path) -> None:
+    """A mount that another covers is not seen by anybody; fuse(4) tells the user."""
+    info = tmp_path / "mountinfo"
+    info.write_text(
+        "1 0 0:1 / /b ro - fuse.kallglotfs one ro,user_id=1000,group_id=100,allow_other\n"
+        "2 0 0:2 / /a ro - fuse.kallglotfs two ro,user_id=odd\n"
+        "3 0 0:3 / /c ro - fuse.kallglotfs covered ro\n"
+        "4 0 0:4 / /c rw - tmpfs none rw\n"
+    )
+    found = mounts_of("fuse.kallglotfs", info)
+    assert [(each.path, each.source, each.uid, each.gid) for each in found] == [
+        ("/a", "two", None, None),
+        ("/b", "one", 1000, 100),
+    ]
 
 
 def test_names_that_python_takes_for_line_ends_are_names(tmp_path: Path) -> None:

@@ -26,10 +26,11 @@ PROGRAM = "kallglotfs status"
     help="How long a mount may take to answer.",
 )  # fmt: skip
 def status(mount_points: tuple[str, ...], as_json: bool, timeout: float) -> int:  # noqa: FBT001 - click's way
-    """Show how the mounts are doing: MOUNTPOINT, or all that you may ask; root may ask all.
+    """Show how mounts are doing.
 
-    Costs no API request, and waits for no mount longer than --timeout. The exit code is 0 when all is well,
-    32 when a mount is dead or does not answer or MOUNTPOINT is none, and 0 when nothing is mounted.
+    MOUNTPOINT, or all that you may ask; root may ask all. Costs no API request, and waits for no mount
+    longer than --timeout. The exit code is 0 when all is well, 32 when a mount is dead or does not answer
+    or MOUNTPOINT is none, and 0 when nothing is mounted.
 
     \b
     Example:

@@ -45,10 +45,11 @@ WIDTH, HEIGHT = 80, 200
     help="Time between two looks.",
 )  # fmt: skip
 def top(mount_point: str | None, once: bool, interval: float) -> int:  # noqa: FBT001 - click's way
-    """Show how a mount is doing, live: throughput, hit rate, budget, open files by process.
+    """Show live how a mount is doing.
 
-    MOUNTPOINT may be left out where there is but one. q or Ctrl-C ends it. In a pipe it prints a line for
-    each interval. It costs no API request, and goes on when the daemon is restarted.
+    That is throughput, hit rate, budget, and open files by process. MOUNTPOINT may be left out where
+    there is but one. q or Ctrl-C ends it. In a pipe it prints a line for each interval. It costs no API
+    request, and goes on when the daemon is restarted.
 
     \b
     Example:

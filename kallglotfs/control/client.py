@@ -146,7 +146,10 @@ def running() -> list[Running]:
             pid, uid = peer
             mounted = known.get(path.name)
             if mounted is not None:
-                found[path] = Running(mounted.path, mounted.source, pid, uid, path)
+                # Whoever made the mount, or root's directory, vouches for the daemon: to root, any user could
+                # pass for any mount.
+                if uid == mounted.uid or places.is_system(folder):
+                    found[path] = Running(mounted.path, mounted.source, pid, uid, path)
             else:
                 # Of another mount namespace, or detached: only the daemon knows.
                 found[path] = _introduced(Running("", "", pid, uid, path))
@@ -262,6 +265,8 @@ def _introduced(unknown: Running) -> Running:
     try:
         with Conversation(unknown, INTRODUCTION) as conversation:
             told = conversation.ask("hello")
+        if places.name_of(str(told["mount_point"])) != unknown.socket.name:
+            return unknown
         return Running(
             str(told["mount_point"]), str(told["profile"]), unknown.pid, unknown.uid, unknown.socket
         )

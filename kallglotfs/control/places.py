@@ -83,6 +83,11 @@ def searched(
     ]
 
 
+def is_system(folder: Path) -> bool:
+    """Tell whether a directory is root's, or one right below it."""
+    return SYSTEM in (folder, folder.parent)
+
+
 def name_of(mount_point: str) -> str:
     """Return the name of a mount's socket; two mount points never share one.
 

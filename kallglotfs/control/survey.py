@@ -123,7 +123,12 @@ def _unreached(mounted: Mounted) -> Found:
         line = f"mounted by user {uid}, and told to that user and to root alone"
         return Found(path, profile, State.CLOSED, None, uid, line, "ask as root, or as that user")
     line = "mounted, but with no control socket that can be found from here"
-    return Found(path, profile, State.CLOSED, None, uid, line, "its log has why; mount it again")
+    how = (
+        "see its log"
+        if uid == os.geteuid()
+        else f"ask as user {uid}, whose session may keep it, or see its log"
+    )
+    return Found(path, profile, State.CLOSED, None, uid, line, how)
 
 
 def _how(mount_point: str) -> str:

@@ -1,0 +1,76 @@
+"""Finding mounts whose daemons listen: by whom they are vouched for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kallglotfs.control import client, places
+from kallglotfs.control.server import ControlServer
+from kallglotfs.errors import NoSuchMount
+from kallglotfs.mountpoint import Mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextlib.contextmanager
+def listening(folder: Path, mount_point: str, told: str) -> Iterator[None]:
+    """Have a daemon that says it serves `told` at the socket of `mount_point`."""
+    hello: dict[str, Any] = {"mount_point": told, "profile": "other"}
+    server = ControlServer(folder / places.name_of(mount_point), {"hello": lambda _: hello})
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only directory with sockets."""
+    made = tmp_path / "run"
+    monkeypatch.setattr(places, "searched", lambda: [made])
+    return made
+
+
+def mounts(monkeypatch: pytest.MonkeyPatch, uid: int) -> None:
+    """Have the kernel show one mount, made by a user."""
+    shown = [Mounted("/mnt/calls", "fuse.kallglotfs", "default", 1, uid, uid)]
+    monkeypatch.setattr(client, "mounts_of", lambda _: shown)
+
+
+def test_a_mount_is_its_maker_s(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found without asking, by what the kernel says of it; another user cannot pass for it."""
+    with listening(folder, "/mnt/calls", "/mnt/calls"):
+        mounts(monkeypatch, os.geteuid())
+        [found] = client.running()
+        assert (found.mount_point, found.profile, found.pid) == ("/mnt/calls", "default", os.getpid())
+        mounts(monkeypatch, 4711)
+        assert client.running() == []
+        monkeypatch.setattr(places, "SYSTEM", folder)
+        assert len(client.running()) == 1
+
+
+def test_a_mount_of_another_namespace_tells_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that tells another than its socket's is not believed."""
+    monkeypatch.setattr(client, "mounts_of", lambda _: [])
+    with listening(folder, "/srv/a", "/srv/a"), listening(folder, "/srv/b", "/mnt/calls"):
+        assert [(each.mount_point, each.profile) for each in client.running()] == [
+            ("", ""),
+            ("/srv/a", "other"),
+        ]
+
+
+def test_where_there_is_none_the_others_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line, the dead ones too."""
+    mounts(monkeypatch, os.geteuid())
+    monkeypatch.setattr(client, "dead", lambda: ["/mnt/old one"])
+    with listening(folder, "/mnt/calls", "/mnt/calls"), pytest.raises(NoSuchMount) as told:
+        client.ask("/mnt/nothing", "status")
+    assert "mounted: /mnt/calls; /mnt/old one is dead" in str(told.value)
+    assert "kallglotfs umount '/mnt/old one'" in str(told.value)
