@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from kallglotfs import __version__
+from kallglotfs.assembly.questions import Questions
 from kallglotfs.assembly.remote import build_remote
 from kallglotfs.assembly.stores import open_cache, open_store
 from kallglotfs.catalog.adding import Adder
@@ -48,6 +49,7 @@ from kallglotfs.vfs.sessions import SESSIONS
 from kallglotfs.vfs.sessions import Sessions as SessionBranch
 from kallglotfs.vfs.tree import Tree
 from kallglotfs.vfs.walk import DEPTH, Walk
+from kallglotfs.vfs.warming import Warming
 from kallglotfs.webhooks.endpoint import Endpoint
 from kallglotfs.webhooks.secrets import WebhookSecrets
 
@@ -158,12 +160,27 @@ class Parts:
         self._exporter = (
             None if settings.metrics is None else Exporter(settings.metrics, self._status.metrics)
         )
-        self.filesystem = self._build_filesystem(catalog, sessions, self._status)
+        mounted = clock.wall()
+        renditions = Renditions(catalog, self._blocks, settings.formats, settings.sample_rate, mounted)
+        reader = Reader(self._blocks, clock, settings.streams, settings.memory_cache // 2)
+        self.filesystem = self._build_filesystem(catalog, sessions, renditions, reader, mounted)
+        questions = Questions(
+            settings,
+            self._build_warming(catalog, renditions, reader),
+            self._disk,
+            catalog,
+            sessions,
+            documents,
+            self._remote.budget,
+            self._tally,
+            clock,
+        )
         self._control = ControlServer(
             places.home() / places.name_of(mount_point),
             {
                 "hello": lambda _: dataclasses.asdict(identity),
                 "status": lambda asked: self._status.confidential(brief=bool(asked.get("brief"))),
+                **questions.handlers(),
             },
         )
 
@@ -265,22 +282,36 @@ class Parts:
             self._clock,
         )
 
-    def _build_filesystem(self, catalog: Catalog, sessions: Sessions, status: Status) -> FileSystem:
+    def _build_warming(self, catalog: Catalog, renditions: Renditions, reader: Reader) -> Warming | None:
+        if self._disk is None:
+            return None
+        return Warming(
+            renditions,
+            catalog,
+            self._blocks,
+            reader,
+            self._disk,
+            self._remote.broker,
+            self._clock,
+            self._settings.timeout,
+            self._settings.sample_rate,
+        )
+
+    def _build_filesystem(
+        self, catalog: Catalog, sessions: Sessions, renditions: Renditions, reader: Reader, mounted: float
+    ) -> FileSystem:
         settings, clock = self._settings, self._clock
-        mounted = clock.wall()
-        renditions = Renditions(catalog, self._blocks, settings.formats, settings.sample_rate, mounted)
         tree = Tree(
             {
                 RECORDINGS: Recordings(renditions, mounted),
                 SESSIONS: SessionBranch(sessions, renditions, mounted),
                 BY_DATE: ByDate(catalog, renditions, mounted),
-                INSIGHT: Insight(status, self._store.everything, clock.wall),
+                INSIGHT: Insight(self._status, self._store.everything, clock.wall),
             },
             mounted,
         )
         depth = max(1, min(DEPTH, settings.memory_cache // 4 // (SMALL_FILE * BLOCK)))
         walk = Walk(renditions, catalog, self._blocks, self._remote.budget.can_spare, clock.now, depth)
-        reader = Reader(self._blocks, clock, settings.streams, settings.memory_cache // 2)
         return FileSystem(tree, renditions, self._blocks, reader, catalog, walk, clock, self._tally)
 
     def _build_status(self, identity: Identity) -> Status:

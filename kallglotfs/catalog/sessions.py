@@ -208,7 +208,7 @@ class Sessions:
         if stale is not None and self._asking.has_failed((session_id, kind)):
             return stale
         try:
-            return self._asking.ask((session_id, kind), work, self._deadline(), patience)
+            return self._asking.ask((session_id, kind), work, self._deadline(patience), patience)
         except (NotFound, NotPermitted):
             raise
         except KallglotError as error:
@@ -261,6 +261,22 @@ class Sessions:
             told = self._store.told(session_id, TRANSCRIPT) or told
         return None if told is None or told.state is State.MISSING else told.languages
 
+    def due(self, session_id: str) -> int:
+        """Return how many requests it takes now to list a session and to have its documents."""
+        kinds = sum(self._is_wanted(session_id, kind) for kind in (SESSION, TRANSCRIPT))
+        return int(self._is_due(session_id)) + kinds
+
+    def is_complete(self, session_id: str, kind: str) -> bool:
+        """Tell whether a document is known that will not change any more."""
+        told = self._store.told(session_id, kind)
+        return told is not None and told.state is State.COMPLETE
+
+    def _is_wanted(self, session_id: str, kind: str) -> bool:
+        try:
+            return self._kept(session_id, kind) is None
+        except NotFound:
+            return False
+
     def has_session_document(self, session_id: str) -> bool:
         """Tell whether there may be a session document, without asking anybody."""
         told = self._store.told(session_id, SESSION)
@@ -299,10 +315,10 @@ class Sessions:
             if self._is_due(session_id):
                 self._fetch_list(session_id, deadline)
 
-        self._asking.ask((session_id, ""), work, self._deadline(), patience)
+        self._asking.ask((session_id, ""), work, self._deadline(patience), patience)
 
-    def _deadline(self) -> Deadline:
-        return Deadline(self._clock, self._timeout)
+    def _deadline(self, patience: Patience) -> Deadline:
+        return Deadline(self._clock, self._timeout, caller=patience.caller())
 
     def _fetch_list(self, session_id: str, deadline: Deadline) -> None:
         try:

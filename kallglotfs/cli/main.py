@@ -8,6 +8,7 @@ import click
 
 from kallglotfs import __version__
 from kallglotfs.cli.add import add
+from kallglotfs.cli.cache import cache
 from kallglotfs.cli.demo import demo
 from kallglotfs.cli.doctor import doctor
 from kallglotfs.cli.forget import forget
@@ -17,6 +18,7 @@ from kallglotfs.cli.report import USAGE, complain
 from kallglotfs.cli.status import status
 from kallglotfs.cli.top import top
 from kallglotfs.cli.umount import umount
+from kallglotfs.cli.warm import warm
 
 PROGRAM = "kallglotfs"
 
@@ -34,7 +36,7 @@ def kallglotfs() -> None:
     """  # noqa: D301 - \b is click's mark for a paragraph that is not re-wrapped
 
 
-for _verb in (mount, umount, status, top, add, forget, doctor, install_helper, demo):
+for _verb in (mount, umount, status, top, add, warm, cache, forget, doctor, install_helper, demo):
     kallglotfs.add_command(_verb)
 
 

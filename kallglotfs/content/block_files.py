@@ -16,7 +16,7 @@ import contextlib
 import os
 import re
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kallglotfs.content.cache_directory import READ, opened, taken
 from kallglotfs.content.sealing import LARGEST, NAME, OVERHEAD
@@ -32,6 +32,13 @@ FAN, FOLDER, FILE = 2, 2 * NAME - 2, 2 * NAME
 #: Times a folder is made anew that others remove, being empty, before a file is in it.
 _RACES = 5
 _HEX = re.compile("[0-9a-f]+")
+
+
+class Looks(NamedTuple):
+    """What a block's file looks like: its bytes, and those it takes on the disk."""
+
+    size: int
+    taken: int
 
 
 class BlockFiles:
@@ -51,6 +58,25 @@ class BlockFiles:
         except OSError:
             return False
         return stat.S_ISREG(found.st_mode)
+
+    def look(self, name: bytes, *, use: bool) -> Looks | None:
+        """Return what a block's file looks like, None where there is none.
+
+        Args:
+            name: the block.
+            use: whether to mark it as used now.
+        """
+        path = _path(name)
+        try:
+            found = os.stat(path, dir_fd=self._directory.root, follow_symlinks=False)
+        except OSError:
+            return None
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        if use:
+            with contextlib.suppress(OSError):
+                os.utime(path, dir_fd=self._directory.root, follow_symlinks=False)
+        return Looks(found.st_size, taken(found))
 
     def read(self, name: bytes, refresh: float, target: memoryview) -> tuple[int, int]:
         """Read a block's file.

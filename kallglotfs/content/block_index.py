@@ -118,6 +118,14 @@ class BlockIndex:
             self._sizes.clear()
             self._used = 0
 
+    def restart(self) -> None:
+        """Know nothing, until a new scan brings what is there."""
+        with self._lock:
+            self._removals += 1
+            self._gone = set()
+            self._sizes.clear()
+            self._used = 0
+
     def reserve(self, size: int) -> list[bytes]:
         """Set room aside for a block that is going to be written.
 

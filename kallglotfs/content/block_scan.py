@@ -72,16 +72,38 @@ def _blocks(folder: str, inside: int, token: str, now: float) -> Iterator[tuple[
                 _give_up(entry.name, inside, token, now)
 
 
+def is_being_written(entry: str) -> bool:
+    """Tell whether a file has the name of one that is not finished."""
+    return _WRITING.fullmatch(entry) is not None
+
+
+def is_given_up(entry: str, inside: int, now: float) -> bool:
+    """Tell whether a file is one that nobody will finish.
+
+    Args:
+        entry: its name.
+        inside: descriptor of its directory.
+        now: epoch seconds.
+
+    Raises:
+        OSError: it is gone.
+    """
+    match = _WRITING.fullmatch(entry)
+    if match is None:
+        return False
+    found = os.stat(entry, dir_fd=inside, follow_symlinks=False)
+    # Several mounts may share the directory, from containers too, where the process of another may seem
+    # to be gone: its writer finds its file missing, and writes it again.
+    return now - found.st_mtime > GIVEN_UP or not _is_alive(int(match[1]))
+
+
 def _give_up(entry: str, inside: int, token: str, now: float) -> None:
     """Remove a file that nobody is writing any more."""
     match = _WRITING.fullmatch(entry)
     if match is None or match[2] == token:
         return
     with contextlib.suppress(OSError):
-        found = os.stat(entry, dir_fd=inside, follow_symlinks=False)
-        # Several mounts may share the directory, from containers too, where the process of another may seem
-        # to be gone: its writer finds its file missing, and writes it again.
-        if now - found.st_mtime > GIVEN_UP or not _is_alive(int(match[1])):
+        if is_given_up(entry, inside, now):
             os.unlink(entry, dir_fd=inside)
 
 

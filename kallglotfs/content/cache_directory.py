@@ -89,6 +89,14 @@ class CacheDirectory:
             raise OSError(None, "the salt cannot be kept")
         return found
 
+    def found_salt(self) -> bytes | None:
+        """Return the directory's salt, None where there is none to be used; writes nothing."""
+        try:
+            found = self._read_salt()
+        except OSError:
+            return None
+        return found if len(found) == SALT else None
+
     def keep_salt(self, salt: bytes, *, replace: bool) -> None:
         """Write the directory's salt.
 
@@ -116,10 +124,19 @@ class CacheDirectory:
         Raises:
             OSError: it does not say.
         """
+        free = self.free()
+        return free is None or free >= 0
+
+    def free(self) -> int | None:
+        """Return the bytes of free space beyond what is left to others; None where nothing is counted.
+
+        Raises:
+            OSError: it does not say.
+        """
         found = os.fstatvfs(self.root)
         floor = max(FLOOR_BYTES, found.f_blocks * found.f_frsize // FLOOR_PART)
         # Some network filesystems count nothing.
-        return found.f_blocks == 0 or found.f_bavail * found.f_frsize >= floor
+        return None if found.f_blocks == 0 else found.f_bavail * found.f_frsize - floor
 
     def restore(self) -> bool:
         """Make the directory anew where it was removed; tell whether it was.

@@ -38,8 +38,9 @@ import os
 import threading
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from kallglotfs.content.arena import BLOCK
 from kallglotfs.content.block_files import BlockFiles
 from kallglotfs.content.block_index import BlockIndex
 from kallglotfs.content.block_scan import scan
@@ -92,6 +93,15 @@ class DiskCounts:
     failing: bool = False
 
 
+class Room(NamedTuple):
+    """Room for blocks, in bytes: what `disk_cache` allows, what is taken, what the filesystem has free."""
+
+    capacity: int
+    used: int
+    #: Less what is left to others; None where it does not say.
+    free: int | None
+
+
 class DiskTier:
     """Keeps blocks on the disk.
 
@@ -133,6 +143,54 @@ class DiskTier:
             return True
         return not self._index.complete and self._files.holds(name)
 
+    def keeps(
+        self, rendition: Rendition, validator: Validator, index: int, length: int, *, used: bool
+    ) -> bool:
+        """Tell whether a block has been written, by a look at its file, whoever wrote it.
+
+        Args:
+            rendition: whose block.
+            validator: of which version.
+            index: which one.
+            length: bytes it must have.
+            used: whether this counts as a use, so that others are evicted before it.
+        """
+        name = self._sealer.name(rendition, identify(rendition, validator, index))
+        removals = self._index.removals
+        counted = name in self._index
+        found = self._files.look(name, use=used)
+        if found is None or found.size != length + OVERHEAD:
+            if counted:
+                # Else it would not be written again.
+                self._index.forget(name)
+            return False
+        if used or not counted:
+            # Another mount may have written it.
+            self._index.touch(name, found.taken, removals)
+        return True
+
+    def room_for(self, size: int) -> int:
+        """Return the bytes that the blocks of a file of `size` bytes take on the disk."""
+        whole, rest = divmod(size, BLOCK)
+        return whole * _room_for(BLOCK) + (_room_for(rest) if rest else 0)
+
+    def settle(self, recording_id: str, seconds: float) -> bool:
+        """Wait until nothing of a recording is to be written any more; tell whether that is so."""
+        return self._queue.settle(self._sealer.folder(recording_id), seconds)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be written at present, None where all is well."""
+        return self._writing.reason if self._writing.active else None
+
+    def room(self) -> Room:
+        """Return what room there is."""
+        try:
+            free = self._directory.free()
+        except OSError:
+            free = None
+        return Room(self._index.capacity, self._index.used, free)
+
     def get(self, rendition: Rendition, validator: Validator, index: int, target: memoryview) -> bool:
         """Read a block, or tell that it is not there, or is damaged; then its file is gone too.
 
@@ -159,7 +217,7 @@ class DiskTier:
         name = self._sealer.name(rendition, identity)
         if name in self._index:
             return
-        fits = len(block) <= LARGEST and _room_for(block) <= self._index.capacity
+        fits = len(block) <= LARGEST and _room_for(len(block)) <= self._index.capacity
         if not (fits and self._writing.may_try() and self._queue.offer(Job(name, identity, block))):
             self._count("dropped")
 
@@ -169,7 +227,10 @@ class DiskTier:
         Returns:
             False where some could not be removed, which is logged; then ask again later.
         """
-        folder = self._sealer.folder(recording_id)
+        return self.destroy_folder(self._sealer.folder(recording_id))
+
+    def destroy_folder(self, folder: bytes) -> bool:
+        """Do what `destroy` does for whatever has this folder."""
         # In this order: a block that a writer has renamed by now is in the folder, and one that it has not is
         # given up by the writer, which looks at `cancelled` before and after.
         self._queue.cancel(folder)
@@ -186,6 +247,16 @@ class DiskTier:
         """Change how many bytes there may be on the disk; what is too much goes now."""
         for victim in self._index.resize(capacity):
             self._files.remove(victim)
+
+    def recount(self) -> None:
+        """Look through the directory anew: another process has removed something."""
+        if self._scan.is_alive():
+            # It may have passed already where something was removed; what it has missed, the next look at the
+            # file mends.
+            return
+        self._index.restart()
+        self._scan = threading.Thread(target=self._look_around, name="disk-scan", daemon=True)
+        self._scan.start()
 
     def cached(self, recording_id: str) -> int:
         """Return the bytes that the blocks of a recording take on the disk."""
@@ -274,7 +345,7 @@ class DiskTier:
         if not self._directory.has_room():
             self._writing.failed("too little space is left on the filesystem")
             return False
-        room = _room_for(job.block)
+        room = _room_for(len(job.block))
         try:
             for victim in self._index.reserve(room):
                 self._files.remove(victim)
@@ -317,9 +388,9 @@ class DiskTier:
             self._counts[what] += 1
 
 
-def _room_for(block: bytes) -> int:
+def _room_for(length: int) -> int:
     """Return the bytes that a block takes on the disk at the most."""
-    return -(-(len(block) + OVERHEAD) // _PAGE) * _PAGE
+    return -(-(length + OVERHEAD) // _PAGE) * _PAGE
 
 
 def _reason(error: OSError | ConfigError) -> str:

@@ -40,6 +40,8 @@ class Outage:
         self._warned: float | None = None
         #: It failed when it was tried last.
         self.active = False
+        #: Why, in the system's words.
+        self.reason = ""
 
     def may_try(self) -> bool:
         """Tell whether it works as far as we know, or it is time to see whether it does."""
@@ -57,7 +59,7 @@ class Outage:
             if now >= self._again:
                 self._again = now + self._pause
                 self._pause = min(2 * self._pause, PAUSE)
-            news, self.active = not self.active, True
+            news, self.active, self.reason = not self.active, True, reason
             loud = news and (self._warned is None or now - self._warned >= QUIET)
             if loud:
                 self._warned = now

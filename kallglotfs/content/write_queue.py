@@ -104,6 +104,13 @@ class WriteQueue:
             for name in [name for name in self._jobs if name.startswith(folder)]:
                 self._jobs.pop(name).cancelled = True
 
+    def settle(self, folder: bytes, seconds: float) -> bool:
+        """Wait until no block whose name begins with `folder` is to be written; tell whether that is so."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: not any(name.startswith(folder) for name in self._jobs), seconds
+            )
+
     def close(self, seconds: float) -> None:
         """Take no more blocks, give those that wait `seconds` to be written, and drop the rest."""
         with self._changed:

@@ -131,6 +131,11 @@ class Budget:
         with self._condition:
             return {**self._pace.state(self._clock.now()), "waiting": len(self._waiting)}
 
+    def forecast(self, requests: int) -> float | None:
+        """Return about how many seconds so many requests in bulk take, None while no limit is known."""
+        with self._condition:
+            return self._pace.forecast(requests, self._clock.now())
+
     def can_spare(self) -> bool:
         """Tell whether a request may be spent on what nobody has asked for yet."""
         with self._condition:

@@ -64,6 +64,11 @@ class LeaseBroker:
             kept = self._refused.get(rendition)
         return kept or self._renew(rendition, deadline)
 
+    def has(self, rendition: Rendition) -> bool:
+        """Tell whether a lease is at hand whose use costs no API request."""
+        kept = self._kept(rendition)
+        return kept is not None and not kept.metered
+
     def seconds_left(self, rendition: Rendition) -> float | None:
         """Return for how long the lease at hand will be used, None where there is none or no end."""
         kept = self._kept(rendition)

@@ -118,6 +118,20 @@ class Pace:
         # Others are left half at the most: two that give way to each other would both get nothing.
         return (free - min(self._window.others() * left, free / 2)) / left
 
+    def forecast(self, requests: int, now: float) -> float | None:
+        """Return about how many seconds so many bulk requests take, None while no limit is known."""
+        window = self._window
+        if window.limit is None:
+            return None
+        here = 0.0 if window.slides else max(0.0, window.remaining - _least(window.limit))
+        beyond = max(0.0, requests - here)
+        if beyond:
+            # What a window gives in all: the reserve melts to its least.
+            left = 0.0 if window.slides else self._time_left(now)
+            return left + beyond / max(1.0, window.limit - _least(window.limit)) * window.length
+        spread = max(0.0, requests - max(1.0, window.limit * BURST))
+        return self._time_left(now) * spread / here if spread else 0.0
+
     def _spread(self, urgency: Urgency, now: float) -> float:
         limit = self._window.limit
         assert limit is not None

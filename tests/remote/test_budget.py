@@ -452,3 +452,18 @@ def test_waiting_is_cut_off_by_the_throttle_timeout() -> None:
     with pytest.raises(RateLimited):
         budget.admit(deadline)
     assert deadline.held == pytest.approx(5)
+
+
+@pytest.mark.parametrize("count", [5, 40, 150])
+def test_the_time_that_bulk_will_take_is_told(count: int) -> None:
+    """Within a third, whether it fits the window or takes several; unknown before any answer."""
+    world = World()
+    assert world.budget.forecast(count) is None
+    world.ask()
+    told = world.budget.forecast(count)
+    assert told is not None
+    began = world.clock.now()
+    for _ in range(count):
+        world.ask(Urgency.BULK)
+    taken = world.clock.now() - began
+    assert abs(told - taken) <= max(3.0, taken / 3)
