@@ -66,6 +66,7 @@ def doctor(
     Exit code:
       0  nothing fails; there may be warnings
       1  something does not work
+
     \b
     Example:
       kallglotfs doctor

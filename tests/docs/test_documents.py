@@ -55,7 +55,7 @@ def test_what_is_named_exists(document: Path) -> None:
     settings = set(Settings.model_fields)
     variables = {name.lower() for name in re.findall(r"\bKALLGLOTFS_([A-Z_]+[A-Z])\b", text)}
     assert variables - settings <= {"name"}
-    for options in re.findall(r"(?:^|\s|`)-o ([a-z_][^\s`)]*)", text):
+    for options in re.findall(r"(?:^|\s|`)-o ([a-z_]+=[^\s`)]*)", text):
         names = {part.partition("=")[0] for part in options.rstrip(",.").split(",")}
         # `-o name=value` stands for any.
         assert names <= settings | {"name"}, options
