@@ -8,6 +8,7 @@ take signals. Callbacks come on threads that libfuse starts.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import importlib
@@ -198,7 +199,7 @@ class Session:
             self._library.fuse_invalidate_path(ctypes.c_void_p(self._handle), os.fsencode(path))
 
     def stop(self) -> None:
-        """Unmount: callbacks give up, the loop ends, libfuse unmounts. Made for signal handlers."""
+        """Unmount: callbacks give up, the loop ends, libfuse unmounts. Takes no time and no lock."""
         self._closing = True
         os.eventfd_write(self._asked, 1)
 
@@ -214,7 +215,10 @@ class Session:
 
     def _end(self) -> None:
         """Wait to be told to stop, then see to it that the session ends."""
-        os.eventfd_read(self._asked)
+        while not self._closing:
+            # Unlike other calls it does not go on after a signal that this thread has got.
+            with contextlib.suppress(InterruptedError):
+                os.eventfd_read(self._asked)
         until = time.monotonic() + LEAVE_AFTER
         self._connected.wait(LEAVE_AFTER)
         while self._handle is not None and self._alive() and time.monotonic() < until:

@@ -106,10 +106,7 @@ class Mount:
         Raises:
             MountError: the mount cannot be made.
         """
-        signals = Signals(on_signal)
-        for number in {signal.SIGTERM, signal.SIGINT, signal.SIGHUP} - on_signal.keys():
-            # Takes no lock: a flag and a descriptor.
-            signal.signal(number, lambda *_: self._session.stop())
+        signals = Signals(on_signal, self._session.stop, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
         signals.take()
         try:
             self._session.start(self._operations)
@@ -122,15 +119,17 @@ class Mount:
                 self._session.wait()
                 raise
             self._parts.start()
-            signals.start()
             log.info("mounted on %s", self._mount_point)
             ready()
             self._notifier.ready(f"mounted on {self._mount_point}")
             self._watchdog.start()
+            # Not before: a reload tells the service manager that we are ready.
+            signals.start()
             self._session.wait()
             self._say_ending()
             log.info("unmounted %s", self._mount_point)
         finally:
+            signals.stop()
             self._parts.stop()
         return 0
 

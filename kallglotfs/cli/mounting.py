@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kallglotfs import libfuse, logs
@@ -119,8 +119,8 @@ class _Plan:
     credentials: Credentials
     binding: ModuleType
     clock: Clock
-    directory: str
-    notifier: Notifier
+    directory: str = ""
+    notifier: Notifier = field(default_factory=Notifier)
 
     def check(self, stderr: int | None) -> int:
         """Check what can be checked without mounting."""
@@ -178,8 +178,9 @@ class _Plan:
     def _on_signal(self, mount: Mount, log: logs.Log) -> dict[int, Callable[[], None]]:
         """Return what signals ask for, but to end.
 
-        On a terminal SIGHUP says that it is gone, and so is whoever has the mount in front of them. Elsewhere
-        nobody sends it but who wants the settings to be read again.
+        In the foreground of a terminal SIGHUP says that it is gone, and so is whoever has the mount before them.
+        Elsewhere nobody sends it but who wants the settings to be read again; nor does who has had it ignored
+        (nohup).
         """
         reload = Reload(
             lambda: load(self.request.options, self.profile, directory=self.directory),
@@ -193,7 +194,8 @@ class _Plan:
         actions: dict[int, Callable[[], None]] = {
             signal.SIGUSR1: lambda: tell(mount.status(), as_json=log.as_json)
         }
-        if not (self.request.foreground and has_terminal()):
+        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        if ignored or not (self.request.foreground and has_terminal()):
             actions[signal.SIGHUP] = reload.run
         return actions
 
@@ -206,8 +208,8 @@ class _Plan:
     def _log_to(self, stderr: int | None) -> logs.Log:
         stream = None
         if stderr is not None:
-            # A copy: what libfuse writes to the original is caught while the mount is made.
-            stream = os.fdopen(os.dup(stderr), "w", buffering=1, errors="backslashreplace")
+            # A copy, never closed: what libfuse writes to the original is caught while the mount is made.
+            stream = os.fdopen(os.dup(stderr), "w", 1, errors="backslashreplace", closefd=False)
         settings = self.settings
         try:
             return logs.configure(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 
 from kallglotfs.errors import KallglotError, SystemFault, UsageError
 from kallglotfs.logs import escaped, redact
+from kallglotfs.logs.destination import is_journal
+from kallglotfs.logs.formats import priority
 
 #: mount(8): incorrect invocation; system error; mount failed.
 USAGE, SYSTEM, FAILED = 1, 2, 32
@@ -21,5 +25,6 @@ def exit_code(error: KallglotError) -> int:
 
 
 def complain(program: str, message: str) -> None:
-    """Print one line to standard error, without secrets and control characters."""
-    print(f"{program}: {escaped(redact(' '.join(message.split())))}", file=sys.stderr)
+    """Print one line to standard error, without secrets and control characters; an error to the journal."""
+    line = f"{program}: {escaped(redact(' '.join(message.split())))}"
+    print(f"<{priority(logging.ERROR)}>{line}" if is_journal(2, os.environ) else line, file=sys.stderr)

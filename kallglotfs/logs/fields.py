@@ -81,5 +81,5 @@ def _flat(fields: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 def _shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         value = ",".join(str(each) for each in value)
-    text = "" if value is None else str(value)
+    text = "none" if value is None else str(value)
     return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)

@@ -56,7 +56,7 @@ class TextFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the standard library's name
         """Return the first line: whatever the message holds, it stays one. Fields say what it does not."""
         fields = {
-            name: value for name, value in fields_of(record).items() if str(value) not in record.message
+            name: value for name, value in fields_of(record).items() if not _is_said(value, record.message)
         }
         if self._mount and self._mount not in record.message:
             fields["mount"] = self._mount
@@ -107,6 +107,12 @@ class JsonFormatter(logging.Formatter):
         # All of ASCII: no mark of direction and no odd line end stands in the line itself.
         line = json.dumps(shown, ensure_ascii=True, separators=(", ", ": "))
         return _prefixed([line], record.levelno) if self._prefixed else line
+
+
+def _is_said(value: object, message: str) -> bool:
+    """Tell whether a message says a field's value anyway."""
+    parts = value if isinstance(value, list | tuple) else (value,)
+    return all(str(part) in message for part in parts)
 
 
 def _end(lines: list[str]) -> str:

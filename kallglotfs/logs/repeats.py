@@ -144,11 +144,13 @@ class Repeats(logging.Handler):
             return
         now = self._now()
         seconds = max(1, round(now - told.moment))
-        record, count = told.last, told.count
+        last, count = told.last, told.count
         told.moment, told.count, told.last = now, 0, None
         times = "once" if count == 1 else f"{count} times"
-        record.msg = f"{record.msg} ({times} more in the last {seconds} s)"
-        record.__dict__.update(repeated=count, seconds=seconds)
+        message = f"{last.msg} ({times} more in the last {seconds} s)"
+        # A record of its own: it is told now, whenever the last of them was.
+        record = logging.LogRecord(last.name, last.levelno, last.pathname, last.lineno, message, None, None)
+        record.__dict__.update(fields_of(last), repeated=count, seconds=seconds)
         self._target.handle(record)
 
     def _wake(self) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from conftest import wait_until
 from fakes import FakeClock
 from kallglotfs.catalog.database import Database
 from kallglotfs.catalog.source_store import SourceStore
@@ -141,3 +142,31 @@ def test_no_step_begins_after_the_end(world: World) -> None:
     sources.start()
     sources.run_due()
     assert source.positions == []
+
+
+def test_a_source_is_replaced_and_taken_away_while_others_run(world: World) -> None:
+    """The new one begins at once, where that name has got to; a pause of the old one is not its own."""
+    first, other = Source("one", Step("1", pause=None)), Source("other")
+    sources = world.sources(first, other)
+    sources.run_due()
+    second = Source("one", Step("2", pause=5.0))
+    sources.replace("one", second)
+    assert sources.run_due() == 5.0
+    assert (first.positions, second.positions, other.positions) == ([""], ["1"], [""])
+    sources.replace("one", None)
+    assert set(sources.states()) == {"other"}
+    assert sources.run_due() == 60.0
+    sources.replace("new", Source("new", Step("3")))
+    assert sources.run_due() == 0.0
+    assert sources.states()["new"].position == "3"
+
+
+def test_a_source_that_is_added_wakes_the_thread(world: World) -> None:
+    """Which sleeps without an end where nothing is due."""
+    sources = world.sources(Source("one", Step("1", pause=None)))
+    sources.start()
+    assert wait_until(lambda: sources.states()["one"].position == "1")
+    added = Source("added", Step("2", pause=None))
+    sources.replace("added", added)
+    assert wait_until(lambda: added.positions == [""])
+    sources.stop()
