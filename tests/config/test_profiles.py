@@ -193,3 +193,28 @@ def test_a_forbidden_file_is_refused(user_file: Path, environ: dict[str, str]) -
     user_file.write_text("")
     user_file.chmod(0)
     assert refusal(environ) == f"{user_file}: cannot be read: Permission denied"
+
+
+def test_a_user_without_a_home_has_the_system_file_alone(
+    system_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service may run under a user that has none."""
+    system_file.write_text('[default]\nlog_level = "debug"\n')
+
+    def homeless(path: Path) -> Path:
+        if str(path).startswith("~"):
+            raise RuntimeError("Could not determine home directory.")
+        return path
+
+    monkeypatch.setattr(profiles.Path, "expanduser", homeless)
+    assert load({}, environ={}).log_level == "debug"
+
+
+@pytest.mark.parametrize("given", ["/var/lib/unit", "/var/lib/unit:/var/lib/other"])
+def test_a_unit_says_where_state_and_cache_are(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`StateDirectory=` and `CacheDirectory=` are the defaults; of several the first."""
+    monkeypatch.setenv("STATE_DIRECTORY", given)
+    monkeypatch.setenv("CACHE_DIRECTORY", given)
+    settings = load({}, environ={})
+    assert str(settings.state_dir) == str(settings.cache_dir) == "/var/lib/unit"
+    assert str(load({"state_dir": "/elsewhere"}, environ={}).state_dir) == "/elsewhere"
