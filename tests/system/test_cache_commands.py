@@ -125,7 +125,7 @@ def test_what_is_broken_is_found_and_mended(
     assert found.returncode == 1
     assert found.stdout.startswith("20 blocks of 3 recordings and sessions checked: 4 broken; ")
     assert found.stderr.count("its seal is broken") + found.stderr.count("bytes, should be") == 4
-    assert "5000 bytes, should be 262188" in found.stderr
+    assert "5000 bytes, should be " in found.stderr
     assert "txt: does not belong there; left alone" in found.stderr
     assert "1 files were given up half-written" in found.stderr
     assert len(files_in(tmp_path)) == 20
