@@ -9,13 +9,21 @@ from typing import Any
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 #: A picture or a link of Markdown whose address has no scheme and is no place on the page.
-_PICTURE = re.compile(r"!\[[^]]*\]\((?!https?:)[^)]*\)\n*")
+_PICTURE = re.compile(
+    r"""
+    !\[[^]]*\]\( (?!https?:) [^)]* \) \n*
+    | <(?:img|source)\b [^>]* \bsrc(?:set)?=" (?!https?:) [^>]* > \n*
+    """,
+    re.VERBOSE,
+)
+#: What is left of a link around such a picture.
+_EMPTY = re.compile(r"\[\s*\]\((?!https?:)[^)]*\)\n*")
 _LINK = re.compile(r"\[([^]]+)\]\((?!https?:|#)([^)]+)\)")
 
 
 def description(readme: str) -> str:
     """Return Markdown for a page that has no files beside it."""
-    return _LINK.sub(_named, _PICTURE.sub("", readme))
+    return _LINK.sub(_named, _EMPTY.sub("", _PICTURE.sub("", readme)))
 
 
 def _named(link: re.Match[str]) -> str:
