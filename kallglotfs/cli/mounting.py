@@ -179,9 +179,9 @@ class _Plan:
     def _on_signal(self, mount: Mount, log: logs.Log) -> dict[int, Callable[[], None]]:
         """Return what signals ask for, but to end.
 
-        In the foreground of a terminal SIGHUP says that it is gone, and so is whoever has the mount before
-        them. Elsewhere nobody sends it but who wants the settings to be read again; nor does who has had it
-        ignored (nohup).
+        In the foreground of a terminal SIGHUP says that it is gone, and so is whoever has the mount there.
+        Elsewhere nobody sends it but who wants the settings to be read again; nor does who has had it ignored
+        (nohup).
         """
         reload = Reload(
             lambda: load(self.request.options, self.profile, directory=self.directory),
