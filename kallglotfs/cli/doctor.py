@@ -71,7 +71,7 @@ def doctor(
     Example:
       kallglotfs doctor
       kallglotfs doctor acme -o allow_other --verbose
-      kallglotfs doctor --json | jq '.checks[] | select(.level == "failure")'
+      kallglotfs doctor --json | jq -r '.checks[].mend'
     """  # noqa: D301
     secure_streams()
     harden()
