@@ -32,7 +32,7 @@ PROGRAM = "kallglotfs top"
 #: Keys that end it.
 QUIT = ("q", "Q")
 #: Seconds an answer may take: as long a key may have to wait.
-PATIENCE = 1.0
+PATIENCE = 3.0
 #: The page that `--once` prints.
 WIDTH, HEIGHT = 80, 200
 
