@@ -20,6 +20,7 @@ from kallglotfs.assembly.remote import build_remote
 from kallglotfs.assembly.stores import open_cache, open_store
 from kallglotfs.catalog.catalog import Catalog
 from kallglotfs.catalog.retention import Remains, Retention
+from kallglotfs.catalog.session_documents import SessionDocuments
 from kallglotfs.catalog.session_store import SessionStore
 from kallglotfs.catalog.sessions import Sessions
 from kallglotfs.clock import Deadline
@@ -109,8 +110,8 @@ class Parts:
             self._disk,
             self._tally,
         )
-        documents = Documents(self._disk)
-        self._retention = self._build_retention(documents, drop_pages)
+        shelf = Documents(self._disk)
+        self._retention = self._build_retention(shelf, drop_pages)
         catalog = Catalog(
             self._store,
             self._remote.service,
@@ -124,14 +125,22 @@ class Parts:
             session_store,
             self._store,
             self._remote.service,
-            Reading(),
-            documents,
             self.demand,
             clock,
             settings.timeout,
             is_recording_id,
         )
-        self._timed = (self._blocks, catalog, sessions)
+        documents = SessionDocuments(
+            session_store,
+            self._remote.service,
+            Reading(),
+            shelf,
+            sessions.is_past,
+            self.demand,
+            clock,
+            settings.timeout,
+        )
+        self._timed = (self._blocks, catalog, sessions, documents)
         self._feeding = Feeding(
             settings, self._store, session_store, self._remote.service, catalog, sessions, clock
         )
@@ -148,7 +157,7 @@ class Parts:
         mounted = clock.wall()
         renditions = Renditions(catalog, self._blocks, settings.formats, settings.sample_rate, mounted)
         reader = Reader(self._blocks, clock, settings.streams, settings.memory_cache // 2)
-        self.filesystem = self._build_filesystem(catalog, sessions, renditions, reader, mounted)
+        self.filesystem = self._build_filesystem(catalog, sessions, documents, renditions, reader, mounted)
         questions = Questions(
             settings,
             self._build_warming(catalog, renditions, reader),
@@ -156,6 +165,7 @@ class Parts:
             catalog,
             sessions,
             documents,
+            shelf,
             self._remote.budget,
             self._tally,
             clock,
@@ -202,9 +212,9 @@ class Parts:
         """Return the state of everything."""
         return self._status.status()
 
-    def _build_retention(self, documents: Documents, drop_pages: Callable[[str], None]) -> Retention:
+    def _build_retention(self, shelf: Documents, drop_pages: Callable[[str], None]) -> Retention:
         def let_go(subject: str) -> bool:
-            documents.forget(subject)
+            shelf.forget(subject)
             return self._blocks.forget(subject)
 
         def look_up(rendition: Rendition) -> Recording:
@@ -235,13 +245,19 @@ class Parts:
         )
 
     def _build_filesystem(
-        self, catalog: Catalog, sessions: Sessions, renditions: Renditions, reader: Reader, mounted: float
+        self,
+        catalog: Catalog,
+        sessions: Sessions,
+        documents: SessionDocuments,
+        renditions: Renditions,
+        reader: Reader,
+        mounted: float,
     ) -> FileSystem:
         settings, clock = self._settings, self._clock
         tree = Tree(
             {
                 RECORDINGS: Recordings(renditions, mounted),
-                SESSIONS: SessionBranch(sessions, renditions, mounted),
+                SESSIONS: SessionBranch(sessions, documents, renditions, mounted),
                 BY_DATE: ByDate(catalog, renditions, mounted),
                 INSIGHT: Insight(self._status, self._store.everything, clock.wall),
             },

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from kallglotfs.catalog.sessions import SESSION, TRANSCRIPT
+from kallglotfs.catalog.session_documents import SESSION, TRANSCRIPT
 from kallglotfs.errors import (
     ContentChanged,
     KallglotError,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kallglotfs.catalog.catalog import Catalog
+    from kallglotfs.catalog.session_documents import SessionDocuments
     from kallglotfs.catalog.sessions import Sessions
     from kallglotfs.clock import Clock
     from kallglotfs.config.settings import Settings
@@ -71,7 +72,8 @@ class Questions:
         disk: the disk tier.
         catalog: what is known.
         sessions: the same, of sessions.
-        documents: where documents of sessions are kept.
+        documents: those of sessions.
+        shelf: where they are kept.
         budget: of API requests.
         tally: what has been counted.
         clock: what tells the time.
@@ -84,7 +86,8 @@ class Questions:
         disk: DiskTier | None,
         catalog: Catalog,
         sessions: Sessions,
-        documents: Documents,
+        documents: SessionDocuments,
+        shelf: Documents,
         budget: Budget,
         tally: Tally,
         clock: Clock,
@@ -95,6 +98,7 @@ class Questions:
         self._catalog = catalog
         self._sessions = sessions
         self._documents = documents
+        self._shelf = shelf
         self._budget = budget
         self._tally = tally
         self._clock = clock
@@ -128,7 +132,8 @@ class Questions:
         for item in _texts(asked, "items"):
             if is_session_id(item):
                 known = [each.id for each in self._sessions.known_recordings(item)]
-                sessions.append({"id": item, "requests": self._sessions.due(item), "known": known})
+                requests = self._sessions.due(item) + self._documents.due(item)
+                sessions.append({"id": item, "requests": requests, "known": known})
                 continue
             if is_recording_id(item):
                 found = warming.forecast(item, audio_format, used=used)
@@ -191,13 +196,13 @@ class Questions:
         for kind in (TRANSCRIPT, SESSION):
             kept[kind] = "none"
             try:
-                body = self._sessions.document(session_id, kind, patience())
+                body = self._documents.document(session_id, kind, patience())
             except (NotFound, NotPermitted):
                 continue
-            complete = self._sessions.is_complete(session_id, kind)
+            complete = self._documents.is_complete(session_id, kind)
             if complete:
                 # What is in memory may have been removed from the disk since.
-                self._documents.put(session_id, kind, body, lasting=True)
+                self._shelf.put(session_id, kind, body, lasting=True)
             kept[kind] = "kept" if complete else "open"
         assert self._disk is not None
         self._disk.settle(session_id, HELD)
