@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from kallglotfs import __version__
 from kallglotfs.assembly.answering import Answering
 from kallglotfs.assembly.feeding import Feeding
-from kallglotfs.assembly.questions import Questions
+from kallglotfs.assembly.questions import OnDisk, Questions
 from kallglotfs.assembly.remote import build_remote
 from kallglotfs.assembly.stores import open_cache, open_store
 from kallglotfs.catalog.catalog import Catalog
@@ -35,6 +35,7 @@ from kallglotfs.tally import Tally
 from kallglotfs.urgency import Urgency
 from kallglotfs.vfs.by_date import BY_DATE, ByDate
 from kallglotfs.vfs.filesystem import FileSystem
+from kallglotfs.vfs.forecast import Forecasts
 from kallglotfs.vfs.insight import INSIGHT, Insight
 from kallglotfs.vfs.naming import RECORDINGS, is_recording_id
 from kallglotfs.vfs.recordings import Recordings
@@ -160,8 +161,7 @@ class Parts:
         self.filesystem = self._build_filesystem(catalog, sessions, documents, renditions, reader, mounted)
         questions = Questions(
             settings,
-            self._build_warming(catalog, renditions, reader),
-            self._disk,
+            self._build_on_disk(catalog, renditions, reader),
             catalog,
             sessions,
             documents,
@@ -229,19 +229,15 @@ class Parts:
         )
         return Retention(self._store, remains, look_up, self.demand, self._clock)
 
-    def _build_warming(self, catalog: Catalog, renditions: Renditions, reader: Reader) -> Warming | None:
+    def _build_on_disk(self, catalog: Catalog, renditions: Renditions, reader: Reader) -> OnDisk | None:
         if self._disk is None:
             return None
-        return Warming(
-            renditions,
-            catalog,
-            self._blocks,
-            reader,
+        return OnDisk(
             self._disk,
-            self._remote.broker,
-            self._clock,
-            self._settings.timeout,
-            self._settings.sample_rate,
+            Forecasts(renditions, catalog, self._disk, self._remote.broker, self._settings.sample_rate),
+            Warming(
+                renditions, catalog, self._blocks, reader, self._disk, self._clock, self._settings.timeout
+            ),
         )
 
     def _build_filesystem(
