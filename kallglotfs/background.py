@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 DIED = 2
 #: Seconds a child that is told to end gets, and seconds between two looks whether it has.
 STOP, TURN = 6.0, 0.02
+#: Seconds for what is still to be written when the process ends.
+LAST_WORDS = 1.0
 
 
 def in_background(
@@ -117,11 +120,22 @@ def leave(code: int) -> NoReturn:
     Args:
         code: the exit code.
     """
+    # On a thread: whoever is to read the log may have stopped reading, and the end does not wait for that.
+    last = threading.Thread(target=_last_words, name="last-words", daemon=True)
+    with contextlib.suppress(RuntimeError):
+        last.start()
+        last.join(LAST_WORDS)
+    os._exit(code)
+
+
+def _last_words() -> None:
+    # Before the handlers behind them, which they still have something for.
+    for handler in logging.getLogger().handlers:
+        handler.close()
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    os._exit(code)
 
 
 def _child(serve: Callable[[Callable[[], None]], int], writing: int) -> NoReturn:

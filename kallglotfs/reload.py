@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from kallglotfs.config.settings import CHANGEABLE, Settings
 from kallglotfs.errors import ConfigError, KallglotError
-from kallglotfs.logs.destination import ASKED_FOR
+from kallglotfs.logs.repeats import ASKED_FOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from kallglotfs.logs import Log
     from kallglotfs.notify import Notifier
 
-log = logging.getLogger(__name__)
 asked_for = logging.getLogger(ASKED_FOR)
 
 
@@ -99,7 +98,8 @@ class Reload:
             found = change(self._settings, self._read())
             self._use(found.settings)
         except KallglotError as error:
-            log.error("reload: everything stays as it was: %s", error)  # noqa: TRY400 - it is told in one line
+            # Each time: whoever mends a file and asks again wants to know.
+            asked_for.error("reload: everything stays as it was: %s", error)
             return
         self._settings = found.settings
         self._adopt(found.settings)
@@ -108,7 +108,7 @@ class Reload:
             "reloaded: %s", ", ".join(found.taken) or "no setting has changed", extra={"changed": found.taken}
         )
         if found.remount:
-            log.warning(
+            asked_for.warning(
                 "reload: only a remount changes %s",
                 ", ".join(found.remount),
                 extra={"remount": found.remount},

@@ -7,8 +7,10 @@ filesystem, where notifications do not. Ids that are known cost nothing; each ne
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
+import os
 import stat
 from typing import TYPE_CHECKING, Protocol
 
@@ -107,7 +109,7 @@ class IdsFile:
 
     def _read(self, stamp: str) -> None:
         # All of it: whoever writes it may replace it meanwhile. A million ids are 100 MB in passing.
-        lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = _content(self._path).decode(errors="replace").splitlines()
         self._reading, self._rest = stamp, read_ids(lines)
         self._count += 1
         self._bad, self._failed = 0, False
@@ -155,3 +157,15 @@ class IdsFile:
         if not stat.S_ISREG(found.st_mode):
             return _NO_FILE  # a pipe would wait, a device never end
         return f"{found.st_mtime_ns} {found.st_ctime_ns} {found.st_size} {found.st_ino}"
+
+
+def _content(path: Path) -> bytes:
+    """Return what a file holds. What has come into its place meanwhile and is none is not waited for.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "is not a file")
+        return file.read()

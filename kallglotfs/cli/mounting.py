@@ -218,7 +218,12 @@ class _Plan:
         settings = self.settings
         try:
             return logs.configure(
-                settings.log_level, settings.log_file, stream, settings.log_format, self.mount_point
+                settings.log_level,
+                settings.log_file,
+                stream,
+                settings.log_format,
+                self.mount_point,
+                queued=not self.request.fake,
             )
         except OSError as error:
             raise Failed(exit_code(ConfigError()), f"log_file: {error.strerror}: {_name(error)}") from None

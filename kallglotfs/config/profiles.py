@@ -5,8 +5,10 @@ User: `sources.from_profile`.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +89,10 @@ def _find(file: str | None, environ: Mapping[str, str]) -> tuple[Path | None, by
 def _content(path: Path) -> bytes:
     # Without O_NONBLOCK, opening a FIFO waits for a writer.
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
-        return file.read() or b""
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            # One without a writer would count as empty, and every setting silently be the default.
+            raise OSError(errno.EINVAL, "is not a regular file", str(path))
+        return file.read()
 
 
 def _user_files(environ: Mapping[str, str]) -> list[Path]:

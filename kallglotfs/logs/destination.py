@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING, TextIO
 
 from kallglotfs.logs.files import FileHandler
 from kallglotfs.logs.formats import BARE, JSON, PLAIN, SYSLOG, TEXT, JsonFormatter, TextFormatter
-from kallglotfs.logs.repeats import Repeats
+from kallglotfs.logs.repeats import ASKED_FOR, Repeats
+from kallglotfs.logs.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: Where syslog listens.
 SYSLOG_SOCKET = Path("/dev/log")
-#: The logger of what somebody has asked for: its lines are written whatever `log_level` says.
-ASKED_FOR = "kallglotfs.asked_for"
 
 
 class Log:
@@ -34,11 +33,13 @@ class Log:
     Args:
         stderr: where a foreground mount logs; None in the background, which logs to syslog.
         mount: the mount point that lines tell along; "" for none.
+        queued: write on a thread of its own: nobody who logs waits. Not for who forks.
     """
 
-    def __init__(self, stderr: TextIO | None, mount: str = "") -> None:
+    def __init__(self, stderr: TextIO | None, mount: str = "", *, queued: bool = False) -> None:
         self._stderr = stderr
         self._mount = mount
+        self._queued = queued
         self._repeats: Repeats | None = None
         self._as_json = False
 
@@ -59,6 +60,10 @@ class Log:
             OSError: the file cannot be opened; then nothing is changed.
         """
         handler = self._handler(log_file, log_format == JSON)
+        writer = Writer(handler) if self._queued else None
+        if writer is not None:
+            writer.start()
+            handler = writer
         root = logging.getLogger()
         if self._repeats is None:
             # A log that cannot be written is no reason to print tracebacks where a user looks.
@@ -69,6 +74,9 @@ class Log:
             root.setLevel(logging.WARNING)
         else:
             self._repeats.redirect(handler)
+        if writer is not None:
+            # Only now: what the one before has left may belong into the same file.
+            writer.begin()
         self._as_json = log_format == JSON
         logging.getLogger("kallglotfs").setLevel(level.upper())
         logging.getLogger(ASKED_FOR).setLevel(logging.INFO)
@@ -101,10 +109,16 @@ class Log:
 
 
 def configure(
-    level: str, log_file: Path | None, stderr: TextIO | None, log_format: str = TEXT, mount: str = ""
+    level: str,
+    log_file: Path | None,
+    stderr: TextIO | None,
+    log_format: str = TEXT,
+    mount: str = "",
+    *,
+    queued: bool = False,
 ) -> Log:
     """Send the package's log where it belongs, and return it. Arguments and errors: as `Log`."""
-    log = Log(stderr, mount)
+    log = Log(stderr, mount, queued=queued)
     log.apply(level, log_file, log_format)
     return log
 

@@ -28,6 +28,8 @@ QUIET = 60.0
 #: Different failures remembered, and characters of what makes them different.
 MOST, LONGEST = 1000, 500
 
+#: The logger of what somebody has asked for: told each time, whatever `log_level` says.
+ASKED_FOR = "kallglotfs.asked_for"
 #: What differs in the messages of one and the same failure: the recording and the service's request.
 _PARTICULARS = re.compile(r"(?:rec|sess)_[A-Za-z0-9]+|\(request [^)]*\)")
 
@@ -169,6 +171,8 @@ class Repeats(logging.Handler):
 
 def _kind(record: logging.LogRecord) -> Hashable | None:
     """Return what makes two records the same failure; None for one that is always told."""
+    if record.name == ASKED_FOR:
+        return None
     given = record.__dict__.get("kind")
     if given is None:
         if record.levelno < logging.WARNING:

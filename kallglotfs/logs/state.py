@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from kallglotfs.logs.destination import ASKED_FOR
 from kallglotfs.logs.fields import pairs
+from kallglotfs.logs.repeats import ASKED_FOR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

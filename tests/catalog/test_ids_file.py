@@ -149,6 +149,18 @@ def test_what_is_no_file_is_not_waited_for(world: World) -> None:
     assert "not there" in world.run().note
 
 
+def test_what_takes_the_files_place_meanwhile_is_not_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe that comes between the look at a file and its reading is no file either."""
+    world.write("rec_a\n")
+    stamp = world.source._stamp()
+    world.path.unlink()
+    os.mkfifo(world.path)
+    monkeypatch.setattr(world.source, "_stamp", lambda: stamp)
+    assert "not a file" in world.source.step("").note
+
+
 def test_an_id_that_nobody_could_answer_for_is_tried_again(world: World) -> None:
     """A network that is down loses no line."""
     world.write("rec_a\nrec_b\n")

@@ -187,6 +187,21 @@ def test_a_file_that_exists_but_cannot_be_read_is_refused(user_file: Path, envir
     assert refusal(environ) == f"{user_file}: cannot be read: Is a directory"
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_file_that_is_none_is_refused_not_taken_for_empty(
+    named: bool,  # noqa: FBT001 - pytest's
+    user_file: Path,
+    environ: dict[str, str],
+) -> None:
+    """A FIFO is not waited for, a device not read, whether the file was named or found."""
+    options = {"config": str(user_file)} if named else {}
+    os.mkfifo(user_file)
+    assert refusal(environ, **options) == f"{user_file}: cannot be read: is not a regular file"
+    user_file.unlink()
+    user_file.symlink_to("/dev/zero")
+    assert "is not a regular file" in refusal(environ, **options)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_forbidden_file_is_refused(user_file: Path, environ: dict[str, str]) -> None:
     """A file without read permission is not passed over."""
