@@ -224,9 +224,11 @@ def _gone(mount_point: str) -> DaemonGone:
 def _connected(path: Path, name: str, timeout: float) -> socket.socket:
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with places.opened(path.parent) as folder:
+        with places.reached(path) as (address, owner):
             made.settimeout(timeout)
-            _connect(made, places.short(folder, path.name), time.monotonic() + timeout)
+            _connect(made, address, time.monotonic() + timeout)
+        if peer_of(made)[1] != owner and path.parent != places.SYSTEM:
+            raise PermissionError
     except (TimeoutError, BlockingIOError):
         made.close()
         raise DaemonSilent(f"{name}: the daemon does not answer within {timeout:g} s") from None

@@ -10,6 +10,7 @@ import shlex
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kallglotfs.control.client import PATIENCE, Conversation, mend, running
@@ -105,7 +106,9 @@ def _asked(running: Running, timeout: float) -> Found:
         with Conversation(running, timeout) as conversation:
             status = conversation.ask("status")
     except DaemonSilent as error:
-        kill = f"kill -9 {pid}, then: " if pid else ""
+        if not running.mount_point:
+            return wrong(State.SILENT, error, f"see what user {running.uid} runs; what it is cannot be told")
+        kill = f"kill -9 {pid}, then: " if pid and _runs_as(pid, running.uid) else ""
         clear = f"kallglotfs umount {shlex.quote(running.mount_point)}"
         return wrong(State.SILENT, error, f"it may be stopped (kill -CONT); if it stays so: {kill}{clear}")
     except DaemonGone as error:
@@ -113,6 +116,16 @@ def _asked(running: Running, timeout: float) -> Found:
     except KallglotError as error:
         return wrong(State.ERROR, error, "mount it again with the version that is installed now")
     return Found(running.mount_point, running.profile, State.OK, pid, running.uid, status=status)
+
+
+def _runs_as(pid: int, uid: int) -> bool:
+    """Tell whether a process is a user's: who began to listen may have ended, and its number be another's."""
+    try:
+        told = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    except OSError:
+        return False
+    line = next((each for each in told.splitlines() if each.startswith("Uid:")), "")
+    return str(uid) in line.split()[1:3]
 
 
 def _unreached(mounted: Mounted) -> Found:

@@ -74,3 +74,35 @@ def test_where_there_is_none_the_others_are_named(folder: Path, monkeypatch: pyt
         client.ask("/mnt/nothing", "status")
     assert "mounted: /mnt/calls; /mnt/old one is dead" in str(told.value)
     assert "kallglotfs umount '/mnt/old one'" in str(told.value)
+
+
+def test_a_link_leads_to_nobody_s_service(folder: Path, tmp_path: Path) -> None:
+    """Nor does a socket that is not the directory's owner's, nor a directory that is a link."""
+    elsewhere = tmp_path / "elsewhere"
+    with listening(elsewhere, "/srv/a", "/srv/a"):
+        name = places.name_of("/srv/a")
+        folder.mkdir(mode=0o700)
+        (folder / name).symlink_to(elsewhere / name)
+        assert places.sockets(folder) == []
+        assert client._peer(folder / name) is None
+        assert client._peer(elsewhere / name) is not None
+        linked = tmp_path / "linked"
+        linked.symlink_to(elsewhere)
+        assert client._peer(linked / name) is None
+        if os.geteuid() == 0:
+            os.chown(elsewhere / name, 4711, -1)
+            assert client._peer(elsewhere / name) is None
+            # Nor one that another user listens at than its file and its directory tell.
+            os.chown(elsewhere, 4711, -1)
+            assert client._peer(elsewhere / name) is None
+
+
+def test_by_its_path_a_directory_has_one_owner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Who could replace a directory above it cannot pass off another's."""
+    monkeypatch.setattr(places, "USERS", tmp_path)
+    assert places.owner_of(tmp_path / "12345" / "kallglotfs", 0) == 12345
+    assert places.owner_of(tmp_path / "12345" / "kallglotfs" / "one", 0) == 12345
+    assert places.owner_of(tmp_path / "kallglotfs-4711" / "kallglotfs-0", 0) == 4711
+    assert places.owner_of(places.SYSTEM, 4711) == 0
+    assert places.owner_of(places.SYSTEM / "one", 4711) == 4711
+    assert places.owner_of(tmp_path / "session" / "kallglotfs", 4711) == os.geteuid()
