@@ -31,6 +31,10 @@ INTRODUCTION = 1.0
 TURN = 0.02
 #: Bytes of an answer.
 LONGEST = 32 * 1024 * 1024
+#: Characters of a refusal.
+MESSAGE = 500
+#: The largest number an answer may hold: beyond, arithmetic fails or lasts.
+LARGEST = 1 << 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +87,15 @@ class Conversation:
         try:
             self._socket.settimeout(self._timeout)
             self._socket.sendall(json.dumps({**(arguments or {}), "ask": name}).encode() + b"\n")
-            answer = json.loads(self._line(ends))
+            answer = _read(self._line(ends))
             if "error" in answer:
-                raise AskRefused(f"{self._name}: {answer['error']}")
+                raise AskRefused(f"{self._name}: {str(answer['error'])[:MESSAGE]}")
             ok = answer["ok"]
         except TimeoutError:
             raise self._silent() from None
         except OSError:
             raise _gone(self._name) from None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise AskRefused(
                 f"{self._name}: an answer that cannot be read; is it of another version?"
             ) from None
@@ -214,6 +218,30 @@ def mend(mount_point: str) -> str:
     return f"clear it with: kallglotfs umount {shlex.quote(mount_point)}"
 
 
+def _read(line: bytes) -> Any:
+    """Return what a line of JSON holds.
+
+    Raises:
+        ValueError: it is none, or holds a number that is none or too large.
+        RecursionError: it is nested too deeply.
+    """
+    return json.loads(line, parse_constant=_number, parse_float=_number, parse_int=_count)
+
+
+def _number(text: str) -> float:
+    found = float(text)
+    if not abs(found) <= LARGEST:
+        raise ValueError("no number to reckon with")
+    return found
+
+
+def _count(text: str) -> int:
+    found = int(text)
+    if abs(found) > LARGEST:
+        raise ValueError("no number to reckon with")
+    return found
+
+
 def _gone(mount_point: str) -> DaemonGone:
     mounted = mounted_at(mount_point)
     if mounted is None or mounted.kind != KIND:
@@ -272,5 +300,5 @@ def _introduced(unknown: Running) -> Running:
         return Running(
             str(told["mount_point"]), str(told["profile"]), unknown.pid, unknown.uid, unknown.socket
         )
-    except (KallglotError, KeyError):
+    except (KallglotError, KeyError, ValueError):
         return unknown

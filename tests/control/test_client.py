@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kallglotfs.control import client, places
 from kallglotfs.control.server import ControlServer
-from kallglotfs.errors import NoSuchMount
+from kallglotfs.errors import AskRefused, NoSuchMount
 from kallglotfs.mountpoint import Mounted
 
 if TYPE_CHECKING:
@@ -106,3 +108,39 @@ def test_by_its_path_a_directory_has_one_owner(monkeypatch: pytest.MonkeyPatch, 
     assert places.owner_of(places.SYSTEM, 4711) == 0
     assert places.owner_of(places.SYSTEM / "one", 4711) == 4711
     assert places.owner_of(tmp_path / "session" / "kallglotfs", 4711) == os.geteuid()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"[" * 200_000,
+        b'{"ok": {"uptime": 1e400}}',
+        b'{"ok": {"uptime": NaN}}',
+        b'{"ok": {"uptime": -Infinity}}',
+        b'{"ok": {"uptime": 1' + b"0" * 400 + b"}}",
+        b'{"ok": {"uptime": 1' + b"0" * 9000 + b"}}",
+        b'"error"',
+        b"null",
+    ],
+)
+def test_an_answer_that_means_harm_is_refused(folder: Path, answer: bytes) -> None:
+    """In one line, as one of another version is."""
+    folder.mkdir(mode=0o700)
+    path = folder / places.name_of("/srv/a")
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+        made.listen()
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                connection, _ = made.accept()
+                with connection:
+                    connection.recv(1000)
+                    connection.sendall(answer + b"\n")
+
+        serving = threading.Thread(target=serve, daemon=True)
+        serving.start()
+        unknown = client.Running("", "", 0, os.geteuid(), path)
+        with client.Conversation(unknown) as asked, pytest.raises(AskRefused, match="cannot be read"):
+            asked.ask("status")
+        serving.join(5)
