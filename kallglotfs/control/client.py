@@ -12,6 +12,7 @@ import os
 import shlex
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,12 +22,19 @@ from kallglotfs.errors import AskRefused, DaemonGone, DaemonSilent, KallglotErro
 from kallglotfs.mountpoint import KIND, is_dead, mounted_at, mounts_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
+
+    from kallglotfs.mountpoint import Mounted
 
 #: Seconds an answer may take.
 PATIENCE = 5.0
 #: Seconds for the name of a mount that only its daemon can tell.
 INTRODUCTION = 1.0
+#: Seconds for finding all mounts, and daemons that are met at one time.
+SEARCH, AT_ONCE = 3.0, 32
+#: Sockets that are looked at of one user who is not the one asking.
+FOREIGN = 64
 #: Seconds between two tries to be accepted.
 TURN = 0.02
 #: Bytes of an answer.
@@ -134,30 +142,65 @@ class Conversation:
         return DaemonSilent(f"{self._name}: the daemon{who} does not answer within {self._timeout:g} s")
 
 
-def running() -> list[Running]:
-    """Return all mounts whose daemons listen and whom this user may ask, by mount point.
+def running(mount_points: Collection[str] = ()) -> list[Running]:
+    """Return the mounts whose daemons listen and whom this user may ask, by mount point.
 
-    Sockets of daemons that were killed are removed on the way.
+    Takes `SEARCH` seconds at most, however many say nothing. Sockets of daemons that were killed are removed
+    on the way.
+
+    Args:
+        mount_points: which, absolute, as the kernel names them; none for all there are.
     """
+    wanted = {places.name_of(each) for each in mount_points}
     known = {places.name_of(each.path): each for each in mounts_of(KIND)}
-    found: dict[Path, Running] = {}
+    listening = [each for each in _listening(known) if not wanted or each.name in wanted]
+    if not listening:
+        return []
+    # Whom the kernel names needs no introduction, so those come first.
+    listening.sort(key=lambda each: each.name not in known)
+    ends = time.monotonic() + SEARCH
+    # Joined at the end: callers may fork then.
+    with ThreadPoolExecutor(min(AT_ONCE, len(listening))) as pool:
+        found = pool.map(lambda each: _met(each, known.get(each.name), ends), listening)
+    return sorted((each for each in found if each is not None), key=lambda each: each.mount_point)
+
+
+def _listening(known: Collection[str]) -> list[Path]:
+    """Return all sockets, of one stranger no more than `FOREIGN`: those of known mounts first."""
+    found: list[Path] = []
+    foreign: dict[int, int] = {}
     for folder in places.searched():
         places.clear(folder)
-        for path in places.sockets(folder):
-            peer = _peer(path)
-            if peer is None:
-                continue
-            pid, uid = peer
-            mounted = known.get(path.name)
-            if mounted is not None:
-                # Whoever made the mount, or root's directory, vouches for the daemon: to root, any user could
-                # pass for any mount.
-                if uid == mounted.uid or places.is_system(folder):
-                    found[path] = Running(mounted.path, mounted.source, pid, uid, path)
-            else:
-                # Of another mount namespace, or detached: only the daemon knows.
-                found[path] = _introduced(Running("", "", pid, uid, path))
-    return sorted(found.values(), key=lambda each: each.mount_point)
+        there = places.sockets(folder)
+        try:
+            owner = folder.lstat().st_uid
+        except OSError:
+            continue
+        if owner != os.geteuid():
+            there.sort(key=lambda each: each.name not in known)
+            there = there[: max(0, FOREIGN - foreign.get(owner, 0))]
+            foreign[owner] = foreign.get(owner, 0) + len(there)
+        found += there
+    return found
+
+
+def _met(path: Path, mounted: Mounted | None, ends: float) -> Running | None:
+    """Return who listens at a socket; None for nobody, and for who is not vouched for."""
+    left = min(INTRODUCTION, ends - time.monotonic())
+    peer = _peer(path, left) if left > 0 else _owner(path)
+    if peer is None:
+        return None
+    pid, uid = peer
+    if mounted is not None:
+        # Whoever made the mount, or root's directory, vouches for the daemon: to root, any user could pass
+        # for any mount.
+        if uid == mounted.uid or places.is_system(path.parent):
+            return Running(mounted.path, mounted.source, pid, uid, path)
+        return None
+    # Of another mount namespace, or detached: only the daemon knows.
+    unknown = Running("", "", pid, uid, path)
+    left = min(INTRODUCTION, ends - time.monotonic())
+    return _introduced(unknown, left) if left > 0 else unknown
 
 
 def dead() -> list[str]:
@@ -175,12 +218,12 @@ def find(mount_point: str) -> Running:
         NoSuchMount: there is none, or none that this user may ask.
         DaemonGone: the mount is there and its daemon is not.
     """
-    mounts = running()
-    for each in mounts:
+    for each in running([mount_point]):
         if each.mount_point == mount_point:
             return each
     mounted = mounted_at(mount_point)
     if mounted is None or mounted.kind != KIND:
+        mounts = running()
         others = ", ".join(each.mount_point for each in mounts if each.mount_point) or "none is to be seen"
         gone = "".join(f"; {each} is dead, {mend(each)}" for each in dead())
         raise NoSuchMount(f"{mount_point}: no mount of kallglotfs there (mounted: {others}{gone})")
@@ -279,21 +322,28 @@ def _connect(made: socket.socket, address: str, ends: float) -> None:
             return
 
 
-def _peer(path: Path) -> tuple[int, int] | None:
+def _peer(path: Path, timeout: float = INTRODUCTION) -> tuple[int, int] | None:
     """Return process and user of a daemon; the kernel tells, so that one which hangs has them too."""
     try:
-        with _connected(path, str(path), INTRODUCTION) as connection:
+        with _connected(path, str(path), timeout) as connection:
             return peer_of(connection)
     except DaemonSilent:
         # Stopped, and asked so often since that the kernel takes no more.
-        return 0, path.lstat().st_uid
+        return _owner(path)
     except (OSError, DaemonGone):
         return None
 
 
-def _introduced(unknown: Running) -> Running:
+def _owner(path: Path) -> tuple[int, int] | None:
     try:
-        with Conversation(unknown, INTRODUCTION) as conversation:
+        return 0, path.lstat().st_uid
+    except OSError:
+        return None
+
+
+def _introduced(unknown: Running, timeout: float) -> Running:
+    try:
+        with Conversation(unknown, timeout) as conversation:
             told = conversation.ask("hello")
         if places.name_of(str(told["mount_point"])) != unknown.socket.name:
             return unknown

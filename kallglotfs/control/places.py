@@ -38,6 +38,8 @@ SUFFIX = ".sock"
 #: Characters of the mount point's last part in a name, for people who look, and of the digest, which decides.
 READABLE, DIGEST = 24, 16
 PRIVATE = 0o700
+#: Entries of a user's directory in which root looks for directories of instances.
+FOLDERS = 256
 #: Of root's: a unit with a user of its own passes through to the directory that systemd has made for it.
 PASSABLE = 0o711
 
@@ -79,7 +81,7 @@ def searched(
     return [
         folder
         for root in dict.fromkeys(roots)
-        for folder in (root, *(each for each in _below(root) if each.is_dir() and not each.is_symlink()))
+        for folder in (root, *_instances(root, None if root == SYSTEM or uid else FOLDERS))
     ]
 
 
@@ -223,6 +225,10 @@ def _is_private(folder: Path, uid: int) -> bool:
     except OSError:
         return False
     return stat.S_ISDIR(found.st_mode) and found.st_uid == uid and not found.st_mode & 0o022
+
+
+def _instances(root: Path, most: int | None) -> list[Path]:
+    return [each for each in _below(root)[:most] if each.is_dir() and not each.is_symlink()]
 
 
 def _is_socket(path: Path) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from kallglotfs.mountpoint import Mounted
 
 #: Mounts asked at one time.
-AT_ONCE = 16
+AT_ONCE = 64
+#: What all may take together, as a multiple of what one may.
+OVERALL = 2
 
 
 class State(StrEnum):
@@ -73,19 +76,23 @@ def survey(mount_points: Iterable[str] = (), timeout: float = PATIENCE) -> list[
 
     Args:
         mount_points: which, absolute, as the kernel names them; none for all there are.
-        timeout: seconds each may take to answer; they are asked side by side.
+        timeout: seconds each may take to answer; they are asked side by side, and all together take twice
+            that at most, and what finding them takes (`client.SEARCH`).
 
     Returns:
         One for each mount, by mount point; of those that were named, also one for where there is none.
     """
     wanted = list(dict.fromkeys(mount_points))
-    listening = [each for each in running() if not wanted or each.mount_point in wanted]
+    listening = [each for each in running(wanted) if not wanted or each.mount_point in wanted]
+    # Those of the one who asks, and those with a name, do not wait for strangers'.
+    listening.sort(key=lambda each: (not each.mount_point, each.uid not in (0, os.geteuid())))
     reached = {each.mount_point for each in listening}
     others = [each for each in mounts_of(KIND) if each.path not in reached]
     found = [_unreached(each) for each in others if not wanted or each.path in wanted]
     if listening:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            found += pool.map(lambda each: _asked(each, timeout), listening)
+        ends = time.monotonic() + OVERALL * timeout
+        with ThreadPoolExecutor(min(AT_ONCE, len(listening))) as pool:
+            found += pool.map(lambda each: _asked(each, min(timeout, ends - time.monotonic())), listening)
     seen = {each.mount_point for each in found}
     found += [
         Found(each, "", State.ABSENT, error="no mount of kallglotfs is there", advice=_how(each))
@@ -102,6 +109,9 @@ def _asked(running: Running, timeout: float) -> Found:
         return Found(running.mount_point, running.profile, state, pid, running.uid, text, advice)
 
     pid = running.pid or None
+    if timeout <= 0:
+        unasked = DaemonSilent("not asked, since too many others do not answer")
+        return wrong(State.SILENT, unasked, "name it to ask it alone" if running.mount_point else "")
     try:
         with Conversation(running, timeout) as conversation:
             status = conversation.ask("status")
