@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 
@@ -44,7 +44,7 @@ def status(mount_points: tuple[str, ...], as_json: bool, timeout: float) -> int:
         complain(PROGRAM, str(error))
         return FAILED
     if as_json:
-        say(json.dumps([_plain(each) for each in found], indent=2))
+        say(json.dumps(list(map(_plain, found)), indent=2))
     elif found:
         say("\n\n".join(map(text, found)))
     else:
@@ -55,6 +55,16 @@ def status(mount_points: tuple[str, ...], as_json: bool, timeout: float) -> int:
 
 
 def _plain(found: Found) -> dict[str, object]:
+    try:
+        told = _told(found)
+        json.dumps(told, indent=2)
+    except Exception:  # noqa: BLE001 - whatever a daemon tells, the other mounts are shown
+        error, how = "its answer cannot be read", "mount it again with the version that is installed now"
+        return _told(replace(found, state=State.ERROR, error=error, advice=how, status=None))
+    return told
+
+
+def _told(found: Found) -> dict[str, object]:
     return {
         **asdict(found),
         "state": found.state.value,

@@ -42,11 +42,11 @@ def text(found: Found) -> str:
         return "\n".join(lines)
     try:
         items = list(_items(found.status))
-    except (KeyError, TypeError):
-        # Mounted before an upgrade, say.
-        items = [
-            ("ERROR", f"its daemon is of another version ({found.status.get('version')}); mount it anew")
-        ]
+    except Exception:  # noqa: BLE001 - whatever a daemon tells, the other mounts are shown
+        # Mounted before an upgrade, say, or by somebody who means harm.
+        told = found.status.get("version")
+        version = told[:WIDTH] if isinstance(told, str) else "unknown"
+        items = [("ERROR", f"its daemon is of another version ({version}); mount it anew")]
     return "\n".join([where, *(line for name, words in items for line in _item(name, words))])
 
 

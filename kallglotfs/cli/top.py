@@ -65,8 +65,8 @@ def top(mount_point: str | None, once: bool, interval: float) -> int:  # noqa: F
     screen = _Screen(chosen, interval)
     try:
         if once:
-            screen.once()
-        elif sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
+            return 0 if screen.once() else FAILED
+        if sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
             screen.live()
         else:
             screen.rows()
@@ -113,13 +113,15 @@ class _Screen:
         # Now: what stands in for it while the screen is drawn does not tell.
         self._bars = BARS if (sys.stdout.encoding or "").lower().startswith("utf") else PLAIN_BARS
 
-    def once(self) -> None:
-        """Print one page."""
+    def once(self) -> bool:
+        """Print one page; tell whether the mount answered."""
         self._look()
         time.sleep(self._interval)
         self._look()
         for line in self._lines(WIDTH, HEIGHT):
             print(line.plain.rstrip())
+        sys.stdout.flush()
+        return not self._trouble
 
     def rows(self) -> None:
         """Print a line for each interval."""
@@ -175,12 +177,23 @@ class _Screen:
 
     def _look(self) -> None:
         try:
-            self._state = self._watch.look()
-            self._trouble = ""
-            self._trend.add(self._state)
+            state = self._watch.look()
+            self._trend.add(state)
+            self._try(state)
         except ControlError as error:
             self._trouble = str(error).removeprefix(f"{self._mount_point}: ")
             self._trend.add(None)
+        except Exception:  # noqa: BLE001 - whatever a daemon tells, the terminal is not left in a mess
+            self._trouble = "an answer that cannot be read; is it of another version?"
+            self._trend, self._state = Trend(), None
+        else:
+            self._state, self._trouble = state, ""
+
+    def _try(self, state: dict[str, Any]) -> None:
+        """Draw for nobody: what cannot be drawn is found out here."""
+        moment = time.time()
+        row(state, self._trend.last, moment)
+        View(WIDTH, HEIGHT, self._bars).lines(self._mount_point, state, self._trend, "", moment)
 
     def _lines(self, width: int, height: int) -> list[Text]:
         view = View(width, height, self._bars)

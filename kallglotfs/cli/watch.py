@@ -54,7 +54,7 @@ class Watch:
             conversation.close()
 
     def _find(self) -> Running:
-        for each in running():
+        for each in running([self._mount_point]):
             if each.mount_point == self._mount_point:
                 return each
         mounted = mounted_at(self._mount_point)

@@ -38,6 +38,8 @@ SUFFIX = ".sock"
 #: Characters of the mount point's last part in a name, for people who look, and of the digest, which decides.
 READABLE, DIGEST = 24, 16
 PRIVATE = 0o700
+#: Entries of a user's directory in which root looks for directories of instances.
+FOLDERS = 256
 #: Of root's: a unit with a user of its own passes through to the directory that systemd has made for it.
 PASSABLE = 0o711
 
@@ -79,7 +81,7 @@ def searched(
     return [
         folder
         for root in dict.fromkeys(roots)
-        for folder in (root, *(each for each in _below(root) if each.is_dir() and not each.is_symlink()))
+        for folder in (root, *_instances(root, None if root == SYSTEM or uid else FOLDERS))
     ]
 
 
@@ -103,7 +105,7 @@ def name_of(mount_point: str) -> str:
 
 def sockets(folder: Path) -> list[Path]:
     """Return the sockets in a directory; none where it cannot be read."""
-    return [each for each in _below(folder) if each.name.endswith(SUFFIX) and each.is_socket()]
+    return [each for each in _below(folder) if each.name.endswith(SUFFIX) and _is_socket(each)]
 
 
 def prepare(folder: Path) -> None:
@@ -131,6 +133,44 @@ def opened(folder: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def reached(path: Path) -> Iterator[tuple[str, int]]:
+    """Give the address of a socket, and its user's number, as the directory's owner put it there.
+
+    No link is followed from the directory on: its owner could lead root to a service of somebody else.
+
+    Raises:
+        OSError: it cannot be opened, is no socket, or is not the directory's owner's.
+    """
+    with opened(path.parent) as folder:
+        owner = os.fstat(folder).st_uid
+        descriptor = os.open(path.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        found = os.fstat(descriptor)
+        if owner != owner_of(path.parent, owner) or found.st_uid != owner or not stat.S_ISSOCK(found.st_mode):
+            raise PermissionError(errno.EPERM, "not a socket of the directory's owner", str(path))
+        yield f"/proc/self/fd/{descriptor}", owner
+    finally:
+        os.close(descriptor)
+
+
+def owner_of(folder: Path, found: int) -> int:
+    """Return whose a directory with sockets has to be, by its path.
+
+    Args:
+        folder: from `searched`.
+        found: whose it is, which is right below root's directory.
+    """
+    if is_system(folder):
+        return found if folder != SYSTEM else 0
+    # The upper one first: the lower one is named by a user, who could choose another's number.
+    for each in (folder.parent, folder):
+        user = each.parent.name if each.parent.parent == USERS else each.name.removeprefix(f"{OURS}-")
+        if user.isdecimal() and each.name.startswith(OURS):
+            return int(user)
+    return os.geteuid()
 
 
 def short(folder: int, name: str) -> str:
@@ -185,6 +225,17 @@ def _is_private(folder: Path, uid: int) -> bool:
     except OSError:
         return False
     return stat.S_ISDIR(found.st_mode) and found.st_uid == uid and not found.st_mode & 0o022
+
+
+def _instances(root: Path, most: int | None) -> list[Path]:
+    return [each for each in _below(root)[:most] if each.is_dir() and not each.is_symlink()]
+
+
+def _is_socket(path: Path) -> bool:
+    try:
+        return stat.S_ISSOCK(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def _below(folder: Path) -> list[Path]:

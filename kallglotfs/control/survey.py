@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kallglotfs.control.client import PATIENCE, Conversation, mend, running
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
     from kallglotfs.mountpoint import Mounted
 
 #: Mounts asked at one time.
-AT_ONCE = 16
+AT_ONCE = 64
+#: What all may take together, as a multiple of what one may.
+OVERALL = 2
 
 
 class State(StrEnum):
@@ -72,19 +76,23 @@ def survey(mount_points: Iterable[str] = (), timeout: float = PATIENCE) -> list[
 
     Args:
         mount_points: which, absolute, as the kernel names them; none for all there are.
-        timeout: seconds each may take to answer; they are asked side by side.
+        timeout: seconds each may take to answer; they are asked side by side, and all together take twice
+            that at most, and what finding them takes (`client.SEARCH`).
 
     Returns:
         One for each mount, by mount point; of those that were named, also one for where there is none.
     """
     wanted = list(dict.fromkeys(mount_points))
-    listening = [each for each in running() if not wanted or each.mount_point in wanted]
+    listening = [each for each in running(wanted) if not wanted or each.mount_point in wanted]
+    # Those of the one who asks, and those with a name, do not wait for strangers'.
+    listening.sort(key=lambda each: (not each.mount_point, each.uid not in (0, os.geteuid())))
     reached = {each.mount_point for each in listening}
     others = [each for each in mounts_of(KIND) if each.path not in reached]
     found = [_unreached(each) for each in others if not wanted or each.path in wanted]
     if listening:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            found += pool.map(lambda each: _asked(each, timeout), listening)
+        ends = time.monotonic() + OVERALL * timeout
+        with ThreadPoolExecutor(min(AT_ONCE, len(listening))) as pool:
+            found += pool.map(lambda each: _asked(each, min(timeout, ends - time.monotonic())), listening)
     seen = {each.mount_point for each in found}
     found += [
         Found(each, "", State.ABSENT, error="no mount of kallglotfs is there", advice=_how(each))
@@ -101,11 +109,16 @@ def _asked(running: Running, timeout: float) -> Found:
         return Found(running.mount_point, running.profile, state, pid, running.uid, text, advice)
 
     pid = running.pid or None
+    if timeout <= 0:
+        unasked = DaemonSilent("not asked, since too many others do not answer")
+        return wrong(State.SILENT, unasked, "name it to ask it alone" if running.mount_point else "")
     try:
         with Conversation(running, timeout) as conversation:
             status = conversation.ask("status")
     except DaemonSilent as error:
-        kill = f"kill -9 {pid}, then: " if pid else ""
+        if not running.mount_point:
+            return wrong(State.SILENT, error, f"see what user {running.uid} runs; what it is cannot be told")
+        kill = f"kill -9 {pid}, then: " if pid and _runs_as(pid, running.uid) else ""
         clear = f"kallglotfs umount {shlex.quote(running.mount_point)}"
         return wrong(State.SILENT, error, f"it may be stopped (kill -CONT); if it stays so: {kill}{clear}")
     except DaemonGone as error:
@@ -113,6 +126,16 @@ def _asked(running: Running, timeout: float) -> Found:
     except KallglotError as error:
         return wrong(State.ERROR, error, "mount it again with the version that is installed now")
     return Found(running.mount_point, running.profile, State.OK, pid, running.uid, status=status)
+
+
+def _runs_as(pid: int, uid: int) -> bool:
+    """Tell whether a process is a user's: who began to listen may have ended, and its number be another's."""
+    try:
+        told = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    except OSError:
+        return False
+    line = next((each for each in told.splitlines() if each.startswith("Uid:")), "")
+    return str(uid) in line.split()[1:3]
 
 
 def _unreached(mounted: Mounted) -> Found:

@@ -7,12 +7,22 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
+from kallglotfs.cli import status, top
+from kallglotfs.cli.main import main
 from kallglotfs.cli.status_text import text
 from kallglotfs.cli.top_view import View, heading, row
 from kallglotfs.cli.trend import Trend
 from kallglotfs.control.survey import Found, State
 
 NASTY = "/recordings/\x1b[2J\u202e" + "録音" * 200 + ".mp3"
+
+
+def nested(depth: int) -> dict[str, Any]:
+    """Return dictionaries in each other."""
+    found: dict[str, Any] = {}
+    for _ in range(depth):
+        found = {"used": found}
+    return found
 
 
 def state(**changes: Any) -> dict[str, Any]:
@@ -123,3 +133,35 @@ def test_commands_are_not_broken_over_lines() -> None:
     advice = f"it may be stopped (kill -CONT 4711); if it stays so, and it may: kallglotfs umount '{point}'"
     said = text(Found(point, "default", State.SILENT, 4711, 0, "the daemon does not answer", advice))
     assert f"kallglotfs umount '{point}'" in said
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"uptime": "long"},
+        {"uptime": 1e300 * 1e300},
+        {"counts": []},
+        {"budget": {"limit": [], "remaining": None}},
+        {"errors": [1]},
+        {"memory": nested(600)},
+        {"version": nested(5000)},
+        {"open_files": {"count": 1, "by_process": [{"program": 5, "pid": 1, "count": 1, "files": []}]}},
+    ],
+)
+def test_what_a_daemon_tells_amiss_spoils_its_own_entry_alone(
+    changes: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In text and in JSON; `top` says so in one line and goes on."""
+    other = Found("/mnt/well", "default", State.OK, status=state(version=None))
+    amiss = Found("/mnt/calls", "default", State.OK, status=state(**changes))
+    monkeypatch.setattr(status, "survey", lambda *_: [amiss, other])
+    for arguments in ([], ["--json"]):
+        main(["status", *arguments])
+        assert "/mnt/well" in capsys.readouterr().out
+    assert "ERROR" in text(amiss)
+    screen = top._Screen("/mnt/calls", 0.01)
+    monkeypatch.setattr(screen._watch, "look", lambda: amiss.status)
+    assert not screen.once()
+    assert "cannot be read" in capsys.readouterr().out
+    monkeypatch.setattr(screen._watch, "look", state)
+    assert screen.once()

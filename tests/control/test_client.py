@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kallglotfs.control import client, places
 from kallglotfs.control.server import ControlServer
-from kallglotfs.errors import NoSuchMount
+from kallglotfs.errors import AskRefused, NoSuchMount
 from kallglotfs.mountpoint import Mounted
 
 if TYPE_CHECKING:
@@ -74,3 +76,71 @@ def test_where_there_is_none_the_others_are_named(folder: Path, monkeypatch: pyt
         client.ask("/mnt/nothing", "status")
     assert "mounted: /mnt/calls; /mnt/old one is dead" in str(told.value)
     assert "kallglotfs umount '/mnt/old one'" in str(told.value)
+
+
+def test_a_link_leads_to_nobody_s_service(folder: Path, tmp_path: Path) -> None:
+    """Nor does a socket that is not the directory's owner's, nor a directory that is a link."""
+    elsewhere = tmp_path / "elsewhere"
+    with listening(elsewhere, "/srv/a", "/srv/a"):
+        name = places.name_of("/srv/a")
+        folder.mkdir(mode=0o700)
+        (folder / name).symlink_to(elsewhere / name)
+        assert places.sockets(folder) == []
+        assert client._peer(folder / name) is None
+        assert client._peer(elsewhere / name) is not None
+        linked = tmp_path / "linked"
+        linked.symlink_to(elsewhere)
+        assert client._peer(linked / name) is None
+        if os.geteuid() == 0:
+            os.chown(elsewhere / name, 4711, -1)
+            assert client._peer(elsewhere / name) is None
+            # Nor one that another user listens at than its file and its directory tell.
+            os.chown(elsewhere, 4711, -1)
+            assert client._peer(elsewhere / name) is None
+
+
+def test_by_its_path_a_directory_has_one_owner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Who could replace a directory above it cannot pass off another's."""
+    monkeypatch.setattr(places, "USERS", tmp_path)
+    assert places.owner_of(tmp_path / "12345" / "kallglotfs", 0) == 12345
+    assert places.owner_of(tmp_path / "12345" / "kallglotfs" / "one", 0) == 12345
+    assert places.owner_of(tmp_path / "kallglotfs-4711" / "kallglotfs-0", 0) == 4711
+    assert places.owner_of(places.SYSTEM, 4711) == 0
+    assert places.owner_of(places.SYSTEM / "one", 4711) == 4711
+    assert places.owner_of(tmp_path / "session" / "kallglotfs", 4711) == os.geteuid()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"[" * 200_000,
+        b'{"ok": {"uptime": 1e400}}',
+        b'{"ok": {"uptime": NaN}}',
+        b'{"ok": {"uptime": -Infinity}}',
+        b'{"ok": {"uptime": 1' + b"0" * 400 + b"}}",
+        b'{"ok": {"uptime": 1' + b"0" * 9000 + b"}}",
+        b'"error"',
+        b"null",
+    ],
+)
+def test_an_answer_that_means_harm_is_refused(folder: Path, answer: bytes) -> None:
+    """In one line, as one of another version is."""
+    folder.mkdir(mode=0o700)
+    path = folder / places.name_of("/srv/a")
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+        made.listen()
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                connection, _ = made.accept()
+                with connection:
+                    connection.recv(1000)
+                    connection.sendall(answer + b"\n")
+
+        serving = threading.Thread(target=serve, daemon=True)
+        serving.start()
+        unknown = client.Running("", "", 0, os.geteuid(), path)
+        with client.Conversation(unknown) as asked, pytest.raises(AskRefused, match="cannot be read"):
+            asked.ask("status")
+        serving.join(5)

@@ -215,6 +215,18 @@ def test_in_a_pipe_it_prints_lines_and_costs_the_daemon_next_to_nothing(
     assert all(len(line) <= 80 and line.isprintable() for line in page.splitlines())
 
 
+def test_once_on_a_stopped_daemon_is_a_failure(
+    folder: MountedFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it is to `status`."""
+    folder.process.send_signal(signal.SIGSTOP)
+    try:
+        assert main(["top", "--once", "--interval", "0.2", str(folder.path)]) == 32
+    finally:
+        folder.process.send_signal(signal.SIGCONT)
+    assert "does not answer" in capsys.readouterr().out
+
+
 def test_where_nothing_is_mounted_it_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And mount(8)'s code."""
     assert main(["top", str(tmp_path)]) == 32
