@@ -71,7 +71,7 @@ def install_helper(
     secure_streams()
     try:
         root = Path(os.path.abspath(destdir or "/"))  # noqa: PTH100 - the user's own name of it
-        places = _places(root, prefix=prefix, user=user, staged=destdir is not None)
+        places = _places(root, prefix=prefix, user=user, mine=destdir is not None or dry_run)
         names = {name: f"{bindir}/{name}" if bindir else program(name) for name in (COMMAND, HELPER)}
         if not (user or destdir) and names[COMMAND] == f"/usr/bin/{COMMAND}" and Path(PACKAGED).exists():
             say(f"already there: everything, by {Path(PACKAGED).read_text().strip()}")
@@ -94,8 +94,14 @@ def install_helper(
     return INCOMPLETE if any(step.did is Did.LEFT for step in steps) else 0
 
 
-def _places(root: Path, *, prefix: str | None, user: bool, staged: bool) -> Places:
+def _places(root: Path, *, prefix: str | None, user: bool, mine: bool) -> Places:
     """Return the directories to use.
+
+    Args:
+        root: of the system, or of the tree that is being staged.
+        prefix: as given.
+        user: whether it is for one user alone.
+        mine: whether it can be done without root: it is staged, or nothing is done.
 
     Raises:
         UsageError: what is asked for cannot be had.
@@ -108,7 +114,7 @@ def _places(root: Path, *, prefix: str | None, user: bool, staged: bool) -> Plac
         if not home.startswith("/"):
             raise UsageError("your home directory is not known; set HOME")
         return user_places(home, os.environ)
-    if os.geteuid() != 0 and not staged:
+    if os.geteuid() != 0 and not mine:
         raise UsageError(f"only root can install for everybody; use {_sudo()}, or --user for you alone")
     chosen = (prefix or "/usr/local").rstrip("/")
     if not chosen.startswith("/"):
