@@ -15,6 +15,7 @@ import pytest
 
 from kallglotfs.cli.main import main
 from kallglotfs.install import plan as plans
+from kallglotfs.install.access import closed
 from kallglotfs.install.plan import Plan, system_places, user_places
 from kallglotfs.install.shipped import program, shipped
 
@@ -332,6 +333,29 @@ def test_usage_errors_are_one_line(arguments: list[str], words: str, capsys: SAY
     assert told.out == ""
     assert told.err.count("\n") == 1
     assert words in told.err
+
+
+def test_a_home_that_the_unit_cannot_enter_is_named() -> None:
+    """Also behind a link; what is root's own, or open to all, is no obstacle."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as top:
+        Path(top).chmod(0o755)
+        home = Path(top) / "home"
+        program = home / "bin/kallglotfs"
+        program.parent.mkdir(parents=True)
+        program.touch()
+        link = Path(top) / "kallglotfs"
+        link.symlink_to(program)
+        for owner, group, mode, closed_to_it in (
+            (0, 0, 0o700, False),
+            (1000, 1000, 0o750, True),
+            (1000, 1000, 0o700, True),
+            (1000, 0, 0o710, False),
+            (1000, 1000, 0o751, False),
+        ):
+            os.chown(home, owner, group)
+            home.chmod(mode)
+            for path in (program, link):
+                assert closed((str(path),)) == (home if closed_to_it else None)
 
 
 def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
