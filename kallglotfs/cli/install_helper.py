@@ -82,7 +82,7 @@ def install_helper(
         work = Installation(plan, root, dry=dry_run)
         steps = _told(work.uninstall() if uninstall else work.install(), root, dry=dry_run)
         if not (user or destdir or dry_run or uninstall):
-            _warn(names)
+            _warn(names, own=bindir is None)
     except OSError as error:
         complain(PROGRAM, f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror))
         return SYSTEM
@@ -149,12 +149,17 @@ def _line(step: Step, root: Path, *, dry: bool) -> str:
     return f"{words}: {root / step.path.lstrip('/')}"
 
 
-def _warn(programs: Mapping[str, str]) -> None:
-    """Tell if somebody but root could change what root is going to run, or keeps root from running it."""
+def _warn(programs: Mapping[str, str], *, own: bool) -> None:
+    """Tell if somebody but root could change what root is going to run, or keeps root from running it.
+
+    Args:
+        programs: their paths, by name.
+        own: whether they are those of this process, which knows their interpreter.
+    """
     path = loose(programs[HELPER])
     if path is not None:
         complain(PROGRAM, f"warning: who can write {path} decides what root runs at `mount -t kallglotfs`")
-    path = closed((*programs.values(), sys.executable, kallglotfs.__file__))
+    path = closed((*programs.values(), *((sys.executable, kallglotfs.__file__) if own else ())))
     if path is not None:
         complain(
             PROGRAM,

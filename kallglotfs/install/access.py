@@ -26,7 +26,7 @@ def loose(program: str) -> Path | None:
 
 
 def closed(programs: tuple[str, ...]) -> Path | None:
-    """Return a directory that root without capabilities, as in our unit, cannot enter; None where all are open.
+    """Return a directory that root without capabilities, as in our unit, cannot enter; None if there is none.
 
     Args:
         programs: paths of all that it takes to start: links are followed, and have to be reached themselves.
