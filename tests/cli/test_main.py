@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
+from kallglotfs.cli import mount_helper
 from kallglotfs.cli.main import main
+from kallglotfs.config.reference import reference
 
 SAYS = pytest.CaptureFixture[str]
 
@@ -52,3 +54,27 @@ def test_the_demo_explains_itself_without_its_packages(capsys: SAYS) -> None:
     assert "uvicorn is missing" in told
     assert "scripts/demo" in told
     assert "pipx install --force '.[demo]'" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), [(["--foo"], "unrecognized arguments: --foo"), (["-v"], "no MOUNTPOINT given")]
+)
+def test_the_helper_tells_the_first_mistake(arguments: list[str], words: str, capsys: SAYS) -> None:
+    """An option that is not known comes before what is missing."""
+    try:
+        code = mount_helper.main(arguments)
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    assert code == 1
+    assert capsys.readouterr().err == f"mount.kallglotfs: {words} (try: mount.kallglotfs --help)\n"
+
+
+def test_the_help_of_the_helper_fits_a_terminal(capsys: SAYS, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eighty columns, and long defaults are whole all the same."""
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        mount_helper.main(["--help"])
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    together = "".join(line.strip() for line in text.splitlines())
+    assert all(setting.default.replace(" ", "") in together.replace(" ", "") for setting in reference())
