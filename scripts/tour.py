@@ -130,7 +130,8 @@ Try, in another terminal:
 
   ls -l {path}/recordings
   mpv {path}/recordings/{first["id"]}.mp3
-  mpv --start=50% {path}/recordings/{long["id"]}.mp3        an hour: only what is heard is fetched
+  mpv --cache=no --start=50% {path}/recordings/{long["id"]}.mp3
+                              an hour: only what is heard is fetched
   ffprobe {path}/recordings/{first["id"]}@16000.wav         any format, any rate
   getfattr -d {path}/recordings/{first["id"]}.mp3
   rsync -a {path}/recordings/ archive/                      run it twice: the second copies nothing

@@ -72,6 +72,12 @@ def environment(api_key: str | None) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_works() -> None:
+    """A shell starts what runs beside it with SIGINT ignored, and so would be every program under test."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _no_secret_was_written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Search every log, output and catalog of the whole run for keys and signatures, when it is over."""
     yield

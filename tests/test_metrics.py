@@ -151,7 +151,7 @@ def test_the_listener_serves_the_metrics_and_nothing_else(
     assert get(port, "/metrics", "POST")[0] == 405
     assert requests_made.count("api") == 1
     # A second mount at the same address is refused, in one line.
-    options = f"{folder.arguments[-1]}"
+    options = folder.arguments[folder.arguments.index("-o") + 1]
     other = folder.path.parent / "other"
     other.mkdir()
     done = subprocess.run(

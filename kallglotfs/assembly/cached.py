@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kallglotfs.assembly.stores import open_store
+from kallglotfs.catalog.session_documents import SESSION, TRANSCRIPT
 from kallglotfs.catalog.session_store import SessionStore
-from kallglotfs.catalog.sessions import SESSION, TRANSCRIPT
 from kallglotfs.config.credentials import Credentials
 from kallglotfs.content.inspection import Inspection
 from kallglotfs.model import Rendition, Validator

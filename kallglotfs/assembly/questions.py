@@ -7,9 +7,10 @@ comes within `timeout` and a few seconds, the rate limit included; whoever wants
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kallglotfs.catalog.sessions import SESSION, TRANSCRIPT
+from kallglotfs.catalog.session_documents import SESSION, TRANSCRIPT
 from kallglotfs.errors import (
     ContentChanged,
     KallglotError,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kallglotfs.catalog.catalog import Catalog
+    from kallglotfs.catalog.session_documents import SessionDocuments
     from kallglotfs.catalog.sessions import Sessions
     from kallglotfs.clock import Clock
     from kallglotfs.config.settings import Settings
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from kallglotfs.model import Recording, Rendition
     from kallglotfs.remote.budget import Budget
     from kallglotfs.tally import Tally
+    from kallglotfs.vfs.forecast import Forecasts
     from kallglotfs.vfs.warming import Warming
 
 #: A question's arguments, and its answer.
@@ -62,16 +65,31 @@ KINDS: tuple[tuple[type[KallglotError], str], ...] = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """What there is where a mount keeps something on disk.
+
+    Attributes:
+        tier: the disk tier.
+        forecasts: tell what it takes to have files there.
+        warming: brings them there.
+    """
+
+    tier: DiskTier
+    forecasts: Forecasts
+    warming: Warming
+
+
 class Questions:
     """Answers questions about the cache.
 
     Args:
         settings: of the mount.
-        warming: who brings files to the disk; None where there is no disk tier.
-        disk: the disk tier.
+        on_disk: None where there is no disk tier.
         catalog: what is known.
         sessions: the same, of sessions.
-        documents: where documents of sessions are kept.
+        documents: those of sessions.
+        shelf: where they are kept.
         budget: of API requests.
         tally: what has been counted.
         clock: what tells the time.
@@ -80,21 +98,21 @@ class Questions:
     def __init__(
         self,
         settings: Settings,
-        warming: Warming | None,
-        disk: DiskTier | None,
+        on_disk: OnDisk | None,
         catalog: Catalog,
         sessions: Sessions,
-        documents: Documents,
+        documents: SessionDocuments,
+        shelf: Documents,
         budget: Budget,
         tally: Tally,
         clock: Clock,
     ) -> None:
         self._settings = settings
-        self._warming = warming
-        self._disk = disk
+        self._on_disk = on_disk
         self._catalog = catalog
         self._sessions = sessions
         self._documents = documents
+        self._shelf = shelf
         self._budget = budget
         self._tally = tally
         self._clock = clock
@@ -118,7 +136,7 @@ class Questions:
 
         With `use`, what is there counts as used.
         """
-        warming = self._warmer()
+        forecasts = self._kept().forecasts
         audio_format = asked.get("format")
         if audio_format is not None and audio_format not in FORMATS:
             raise UsageError("`format` is none of ours")
@@ -128,20 +146,19 @@ class Questions:
         for item in _texts(asked, "items"):
             if is_session_id(item):
                 known = [each.id for each in self._sessions.known_recordings(item)]
-                sessions.append({"id": item, "requests": self._sessions.due(item), "known": known})
+                requests = self._sessions.due(item) + self._documents.due(item)
+                sessions.append({"id": item, "requests": requests, "known": known})
                 continue
             if is_recording_id(item):
-                found = warming.forecast(item, audio_format, used=used)
+                found = forecasts.forecast(item, audio_format, used=used)
             else:
-                found = [warming.forecast_of(_named(item), used=used)]
+                found = [forecasts.forecast_of(_named(item), used=used)]
             files += [dataclasses.asdict(each) | {"item": item} for each in found]
         return {"files": files, "sessions": sessions}
 
     def _room(self, asked: Json) -> Json:
         """Tell what room there is, and how long so many `requests` take."""
-        self._warmer()
-        assert self._disk is not None
-        room = self._disk.room()
+        room = self._kept().tier.room()
         return {
             **room._asdict(),
             **self._budget.state(),
@@ -165,7 +182,7 @@ class Questions:
 
     def _look(self, asked: Json) -> Json:
         """Find out what the recording `id` is."""
-        warming, recording_id = self._warmer(), _recording_id(asked)
+        warming, recording_id = self._kept().warming, _recording_id(asked)
 
         def work() -> Json:
             warming.look_up(recording_id)
@@ -175,13 +192,13 @@ class Questions:
 
     def _session(self, asked: Json) -> Json:
         """List the session `id`, and keep its documents."""
-        self._warmer()
+        tier = self._kept().tier
         session_id = asked.get("id")
         if not isinstance(session_id, str) or not is_session_id(session_id):
             raise UsageError("`id` is no session's")
-        return self._tried(lambda: self._listed(session_id))
+        return self._tried(lambda: self._listed(session_id, tier))
 
-    def _listed(self, session_id: str) -> Json:
+    def _listed(self, session_id: str, tier: DiskTier) -> Json:
         def patience() -> Patience:
             return Patience(self._clock, self._settings.timeout, lambda: False, Bulk, throttle_timeout=HELD)
 
@@ -191,28 +208,27 @@ class Questions:
         for kind in (TRANSCRIPT, SESSION):
             kept[kind] = "none"
             try:
-                body = self._sessions.document(session_id, kind, patience())
+                body = self._documents.document(session_id, kind, patience())
             except (NotFound, NotPermitted):
                 continue
-            complete = self._sessions.is_complete(session_id, kind)
+            complete = self._documents.is_complete(session_id, kind)
             if complete:
                 # What is in memory may have been removed from the disk since.
-                self._documents.put(session_id, kind, body, lasting=True)
+                self._shelf.put(session_id, kind, body, lasting=True)
             kept[kind] = "kept" if complete else "open"
-        assert self._disk is not None
-        self._disk.settle(session_id, HELD)
+        tier.settle(session_id, HELD)
         return {"ids": [each.id for each in found], "documents": kept}
 
     def _fetch(self, asked: Json) -> Json:
         """Bring the next slice of the file `name`, from `offset` on."""
-        warming = self._warmer()
+        warming = self._kept().warming
         name, offset = asked.get("name"), _number(asked, "offset")
         rendition = _named(name if isinstance(name, str) else "")
         return self._tried(lambda: dataclasses.asdict(warming.fetch(rendition, int(offset))))
 
     def _where(self, _asked: Json) -> Json:
         """Tell which directory the mount keeps blocks in."""
-        return {"cache_dir": None if self._disk is None else str(self._settings.cache_dir)}
+        return {"cache_dir": None if self._on_disk is None else str(self._settings.cache_dir)}
 
     def _destroy(self, asked: Json) -> Json:
         """Remove `folders` of blocks, named in hexadecimal; tell how many were not removed altogether."""
@@ -220,14 +236,14 @@ class Questions:
             folders = [bytes.fromhex(each) for each in _texts(asked, "folders")]
         except ValueError:
             raise UsageError("`folders` are no names") from None
-        if self._disk is None:
+        if self._on_disk is None:
             return {"left": 0}
-        return {"left": sum(not self._disk.destroy_folder(each) for each in folders)}
+        return {"left": sum(not self._on_disk.tier.destroy_folder(each) for each in folders)}
 
     def _recount(self, _asked: Json) -> Json:
         """Count anew what is in the directory: something was removed."""
-        if self._disk is not None:
-            self._disk.recount()
+        if self._on_disk is not None:
+            self._on_disk.tier.recount()
         return {}
 
     def _tried(self, work: Callable[[], Json]) -> Json:
@@ -238,12 +254,12 @@ class Questions:
             kind = next(name for kind, name in KINDS if isinstance(error, kind))
             return {"failed": kind, "reason": str(error), "resets_in": self._budget.state()["resets_in"]}
 
-    def _warmer(self) -> Warming:
-        if self._warming is None:
+    def _kept(self) -> OnDisk:
+        if self._on_disk is None:
             raise UsageError(
                 "this mount keeps nothing on disk; mount it with disk_cache, for example -o disk_cache=10G"
             )
-        return self._warming
+        return self._on_disk
 
 
 def _made(recording: Recording) -> float:

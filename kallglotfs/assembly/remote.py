@@ -88,10 +88,13 @@ def build_remote(
     return Remote(api, service, broker, storage, budget, key)
 
 
-def check_key(settings: Settings, read_key: Callable[[], Secret], clock: Clock) -> None:
+def check_key(settings: Settings, read_key: Callable[[], Secret], clock: Clock) -> str:
     """Ask the service, once and briefly, whether it accepts the key.
 
     A service that cannot be asked is no reason not to mount: the network may come later.
+
+    Returns:
+        Why that could not be found out, which is in the log as well; empty when the key is accepted.
 
     Raises:
         MountError: the key is refused.
@@ -112,6 +115,10 @@ def check_key(settings: Settings, read_key: Callable[[], Secret], clock: Clock) 
     except KeyRefused:
         raise MountError("the API key is refused (401); check the key and its account") from None
     except (RateLimited, NotPermitted) as error:
-        log.warning("the key could not be checked: %s", error)
+        doubt = f"the key could not be checked: {error}"
     except KallglotError as error:
-        log.warning("the service cannot be asked yet, mounting all the same: %s", error)
+        doubt = f"the service cannot be asked yet, mounting all the same: {error}"
+    else:
+        return ""
+    log.warning("%s", doubt)
+    return doubt

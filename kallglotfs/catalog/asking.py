@@ -1,6 +1,6 @@
 """Questions to the service: each is asked once at a time, and a refusal answers for a moment.
 
-User: `sessions.py`.
+Users: `sessions.py` and `session_documents.py`.
 
 Threading: called on many threads. The lock is a leaf.
 """
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from kallglotfs.patience import Executor, Patience
 
 T = TypeVar("T")
+
+#: What the log counts as one kind of event: while the service is away, each session of thousands is one.
+STALE = {"kind": "shown as it was"}
 
 #: Seconds a refusal answers for its question. Where something is known to show meanwhile, the service is let
 #: alone for longer: whoever looks would wait for all of `timeout` each time.

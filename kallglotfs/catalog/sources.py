@@ -13,7 +13,8 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from kallglotfs.errors import KallglotError, SystemFault
+from kallglotfs.catalog.writing import written
+from kallglotfs.errors import KallglotError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,10 +162,7 @@ class Sources:
         return pause
 
     def _keep(self, name: str, state: SourceState) -> None:
-        try:
-            self._store.save(name, state)
-        except SystemFault as error:
-            log.warning("the catalog cannot be written: %s", error)
+        written(lambda: self._store.save(name, state))
 
 
 def _after(state: SourceState, step: Step, moment: float) -> SourceState:

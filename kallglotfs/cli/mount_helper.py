@@ -33,7 +33,8 @@ EXAMPLES = """\
 examples:
   mount.kallglotfs /mnt/calls                      the default profile
   mount.kallglotfs acme /mnt/acme -o formats=all   another, every format listed
-  mount -t kallglotfs kallglot /mnt/calls -o formats=all,allow_other
+  mount -t kallglotfs kallglot /mnt/calls \\
+    -o api_key_file=/etc/kallglotfs/api_key,allow_other
   umount /mnt/calls
 """
 

@@ -125,13 +125,17 @@ class _Plan:
     def check(self, stderr: int | None) -> int:
         """Check what can be checked without mounting."""
         self._log_to(stderr)
-        self._check_key()
+        if not self._check_key() and self.request.verbose:
+            say(f"{self.profile} can be mounted on {self.mount_point}")
         return 0
 
     def serve(self, stderr: int | None, ready: Callable[[], None]) -> int:
         """Mount and serve until the end."""
         log = self._log_to(stderr)
-        self._check_key()
+        doubt = self._check_key()
+        if doubt and stderr is None:
+            # The user who waits does not see the log.
+            complain(self.request.program, doubt)
         claim = Claim(self.mount_point)
 
         def mounted() -> None:
@@ -200,9 +204,9 @@ class _Plan:
             actions[signal.SIGHUP] = reload.run
         return actions
 
-    def _check_key(self) -> None:
+    def _check_key(self) -> str:
         try:
-            check_key(self.settings, self.credentials.read, self.clock)
+            return check_key(self.settings, self.credentials.read, self.clock)
         except KallglotError as error:
             raise Failed(exit_code(error), str(error)) from None
 

@@ -27,4 +27,6 @@ def exit_code(error: KallglotError) -> int:
 def complain(program: str, message: str) -> None:
     """Print one line to standard error, without secrets and control characters; an error to the journal."""
     line = f"{program}: {escaped(redact(' '.join(message.split())))}"
-    print(f"<{priority(logging.ERROR)}>{line}" if is_journal(2, os.environ) else line, file=sys.stderr)
+    print(
+        f"<{priority(logging.ERROR)}>{line}" if is_journal(sys.stderr, os.environ) else line, file=sys.stderr
+    )

@@ -1,6 +1,6 @@
 """The disk tier's directory: ours alone, reached by a descriptor, and what belongs to it as a whole.
 
-Users: `block_files.py` and `block_scan.py`, which touch what is in it, and `disk.py`.
+Users: `block_files.py` and `block_scan.py`, which touch what is in it, `block_writer.py` and `disk.py`.
 
     cache_dir/                                  0700
         salt                                    0600, of the keys, see `sealing.py`

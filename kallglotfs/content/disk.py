@@ -5,9 +5,9 @@ catalog's side of things, which has blocks destroyed when a recording is gone.
 
 How it is made up: `sealing.py` says what is in a file and what its name is; `cache_directory.py` holds the
 directory, `block_files.py` touches the files, `block_scan.py` finds them at start; `block_index.py` counts
-them and chooses which to evict; `write_queue.py` keeps readers from waiting for the disk. This module puts
-them together and decides what a fault means: nothing but that blocks are fetched again. No fault of the disk
-is ever an error for a reader.
+them and chooses which to evict; `write_queue.py` keeps readers from waiting for the disk, and
+`block_writer.py` writes what comes out of it. This module puts them together and decides what a fault means:
+nothing but that blocks are fetched again. No fault of the disk is ever an error for a reader.
 
 Invariants:
 1. A block that `get` returns has the right bytes: its seal was checked.
@@ -44,11 +44,11 @@ from kallglotfs.content.arena import BLOCK
 from kallglotfs.content.block_files import BlockFiles
 from kallglotfs.content.block_index import BlockIndex
 from kallglotfs.content.block_scan import scan
+from kallglotfs.content.block_writer import BlockWriter, room_for
 from kallglotfs.content.cache_directory import CacheDirectory
-from kallglotfs.content.outage import Outage
+from kallglotfs.content.outage import Outage, reason
 from kallglotfs.content.sealing import LARGEST, OVERHEAD, SALT, Sealer, identify
 from kallglotfs.content.write_queue import Job, WriteQueue
-from kallglotfs.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,8 +62,6 @@ log = logging.getLogger(__name__)
 #: Seconds that a file's time may be behind its use. The order survives a restart as exactly as that, and a
 #: file that is read all the time has its inode written once a minute, not at every hit.
 FRESH = 60.0
-#: Bytes that a file may take more than it holds: the rest of its last page.
-_PAGE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +123,9 @@ class DiskTier:
         self._salt = self._find_salt()
         self._sealer = Sealer(secret(), self._salt)
         self._index = BlockIndex(capacity)
+        self._writer = BlockWriter(
+            self._directory, self._files, self._index, self._sealer, self._salt, self._writing
+        )
         self._queue = WriteQueue(self._write)
         self._own = threading.local()
         self._counting = threading.Lock()
@@ -172,7 +173,7 @@ class DiskTier:
     def room_for(self, size: int) -> int:
         """Return the bytes that the blocks of a file of `size` bytes take on the disk."""
         whole, rest = divmod(size, BLOCK)
-        return whole * _room_for(BLOCK) + (_room_for(rest) if rest else 0)
+        return whole * room_for(BLOCK) + (room_for(rest) if rest else 0)
 
     def settle(self, recording_id: str, seconds: float) -> bool:
         """Wait until nothing of a recording is to be written any more; tell whether that is so."""
@@ -217,7 +218,7 @@ class DiskTier:
         name = self._sealer.name(rendition, identity)
         if name in self._index:
             return
-        fits = len(block) <= LARGEST and _room_for(len(block)) <= self._index.capacity
+        fits = len(block) <= LARGEST and room_for(len(block)) <= self._index.capacity
         if not (fits and self._writing.may_try() and self._queue.offer(Job(name, identity, block))):
             self._count("dropped")
 
@@ -237,9 +238,7 @@ class DiskTier:
         try:
             self._files.clear(folder, self._index.forget)
         except OSError as error:
-            log.warning(
-                "cache_dir: blocks of a recording that is gone cannot be removed (%s)", _reason(error)
-            )
+            log.warning("cache_dir: blocks of a recording that is gone cannot be removed (%s)", reason(error))
             return False
         return True
 
@@ -296,7 +295,7 @@ class DiskTier:
             return self._directory.salt()
         except OSError as error:
             # What is written now is lost with the process; what is there cannot be read anyway.
-            self._writing.failed(_reason(error))
+            self._writing.failed(reason(error))
             return os.urandom(SALT)
 
     def _read(self, name: bytes, identity: bytes, target: memoryview) -> bool:
@@ -308,7 +307,7 @@ class DiskTier:
             self._index.forget(name)
             return False
         except OSError as error:
-            self._reading.failed(_reason(error))
+            self._reading.failed(reason(error))
             return False
         self._reading.worked()
         if not self._sealer.open(identity, sealed[:length], target):
@@ -326,42 +325,7 @@ class DiskTier:
         return found
 
     def _write(self, job: Job) -> None:
-        try:
-            written = self._writing.may_try() and self._keep(job)
-        except (OSError, ConfigError) as error:
-            self._writing.failed(_reason(error))
-            written = False
-        except Exception as error:  # noqa: BLE001 - a writer goes on, whatever one block does to it
-            self._writing.failed(type(error).__name__)
-            written = False
-        self._count("written" if written else "dropped")
-
-    def _keep(self, job: Job) -> bool:
-        if self._writing.active:
-            if self._directory.restore():
-                self._index.clear()
-            # It is missing where it could not be written at the start, or the directory was removed.
-            self._directory.keep_salt(self._salt, replace=False)
-        if not self._directory.has_room():
-            self._writing.failed("too little space is left on the filesystem")
-            return False
-        room = _room_for(len(job.block))
-        try:
-            for victim in self._index.reserve(room):
-                self._files.remove(victim)
-            sealed = self._sealer.seal(job.identity, job.block)
-            taken = self._files.write(job.name, sealed, lambda: not job.cancelled)
-        finally:
-            self._index.release(room)
-        self._writing.worked()
-        if taken is None:
-            return False
-        for victim in self._index.add(job.name, taken):
-            self._files.remove(victim)
-        if job.cancelled:
-            self._remove(job.name)
-            return False
-        return True
+        self._count("written" if self._writer.write(job) else "dropped")
 
     def _remove(self, name: bytes) -> None:
         self._index.forget(name)
@@ -376,7 +340,7 @@ class DiskTier:
                     return
                 found.append(each)
         except OSError as error:
-            self._reading.failed(_reason(error))
+            self._reading.failed(reason(error))
             return
         for victim in self._index.complete_with(found):
             if self._closed:
@@ -386,13 +350,3 @@ class DiskTier:
     def _count(self, what: str) -> None:
         with self._counting:
             self._counts[what] += 1
-
-
-def _room_for(length: int) -> int:
-    """Return the bytes that a block takes on the disk at the most."""
-    return -(-(length + OVERHEAD) // _PAGE) * _PAGE
-
-
-def _reason(error: OSError | ConfigError) -> str:
-    """Return what went wrong, without the path."""
-    return str((error.strerror or type(error).__name__) if isinstance(error, OSError) else error)

@@ -1,6 +1,6 @@
 """A disk that does not work: when to try again, and how to tell once.
 
-User: `disk.py`.
+Users: `disk.py` and `block_writer.py`.
 
 Threading: one lock, a leaf; it is not held while the log is written to.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kallglotfs.clock import Clock
+    from kallglotfs.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -76,3 +77,8 @@ class Outage:
             self._again, self._pause = 0.0, FIRST_PAUSE
         if news:
             log.info("cache_dir: blocks can be %s again", self._work)
+
+
+def reason(error: OSError | ConfigError) -> str:
+    """Return what went wrong, without the path."""
+    return str((error.strerror or type(error).__name__) if isinstance(error, OSError) else error)

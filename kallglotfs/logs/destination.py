@@ -81,7 +81,7 @@ class Log:
             handler = FileHandler(log_file)
         elif self._stderr is not None:
             handler = logging.StreamHandler(self._stderr)
-            if is_journal(self._stderr.fileno(), os.environ):
+            if is_journal(self._stderr, os.environ):
                 layout, prefixed = BARE, True
         elif SYSLOG_SOCKET.exists():
             handler = logging.handlers.SysLogHandler(
@@ -109,13 +109,14 @@ def configure(
     return log
 
 
-def is_journal(descriptor: int, environ: Mapping[str, str]) -> bool:
-    """Tell whether a descriptor leads to systemd's journal.
+def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Tell whether a stream leads to systemd's journal.
 
     systemd says in `JOURNAL_STREAM` which device and inode its stream has (systemd.exec(5)): the variable
     alone means nothing, since it is inherited by who writes elsewhere.
     """
+    # A stream that is no file raises an OSError as well.
     with contextlib.suppress(OSError):
-        found = os.fstat(descriptor)
+        found = os.fstat(stream.fileno())
         return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
     return False

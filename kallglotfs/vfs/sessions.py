@@ -54,8 +54,12 @@ class Knowledge(Protocol):
     def known_recordings(self, session_id: str) -> list[Recording]:
         """Return those that are known."""
 
+
+class Documents(Protocol):
+    """What is asked of `catalog.session_documents.SessionDocuments`."""
+
     def document(self, session_id: str, kind: str, patience: Patience) -> bytes:
-        """Return its JSON, or its transcript's."""
+        """Return a session's JSON, or its transcript's."""
 
     def transcript(self, session_id: str, patience: Patience) -> Transcript:
         """Return what was said."""
@@ -72,12 +76,16 @@ class Sessions:
 
     Args:
         sessions: what is known of them.
+        documents: theirs.
         renditions: which formats a directory shows.
         mounted: the time of what has none, epoch seconds.
     """
 
-    def __init__(self, sessions: Knowledge, renditions: Renditions, mounted: float) -> None:
+    def __init__(
+        self, sessions: Knowledge, documents: Documents, renditions: Renditions, mounted: float
+    ) -> None:
         self._sessions = sessions
+        self._documents = documents
         self._renditions = renditions
         self._mounted = mounted
 
@@ -122,13 +130,13 @@ class Sessions:
             each for each in self._sessions.recordings(session_id, patience) if each.status is Status.READY
         ]
         entries = [Entry(name, Kind.LINK) for recording in ready for name in self._links(recording)]
-        languages = self._sessions.languages(session_id, patience)
+        languages = self._documents.languages(session_id, patience)
         if languages is not None:
             entries += [Entry(name, Kind.TEXT) for name in TRANSCRIPT_FILES]
             for stem in (stem for each in ready for stem in self._stems(each)):
                 entries += [Entry(f"{stem}.vtt", Kind.TEXT)]
                 entries += [Entry(f"{stem}.{language}.vtt", Kind.TEXT) for language in languages]
-        if self._sessions.has_session_document(session_id):
+        if self._documents.has_session_document(session_id):
             entries.append(Entry(SESSION_FILE, Kind.TEXT))
         return sorted(entries, key=lambda entry: entry.name)
 
@@ -170,11 +178,11 @@ class Sessions:
 
     def _text(self, session_id: str, name: str, patience: Patience) -> bytes:
         if name == SESSION_FILE:
-            return self._sessions.document(session_id, "session", patience)
+            return self._documents.document(session_id, "session", patience)
         if name == "transcript.json":
-            return self._sessions.document(session_id, "transcript", patience)
+            return self._documents.document(session_id, "transcript", patience)
         if name == "transcript.txt":
-            transcript = self._sessions.transcript(session_id, patience)
+            transcript = self._documents.transcript(session_id, patience)
             known = self._sessions.known_recordings(session_id)
             return dialogue(
                 transcript, self._begin(session_id, transcript, known[0] if known else None, patience)
@@ -186,7 +194,7 @@ class Sessions:
         recording = self._ready(session_id, lambda each: stem in self._stems(each), patience)
         if recording is None:
             raise NotFound("no such name")
-        transcript = self._sessions.transcript(session_id, patience)
+        transcript = self._documents.transcript(session_id, patience)
         language = match[2] or ""
         if language and language not in transcript.languages():
             raise NotFound("not translated into this language")

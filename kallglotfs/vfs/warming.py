@@ -21,18 +21,18 @@ from cachetools import LRUCache
 
 from kallglotfs.content.arena import BLOCK
 from kallglotfs.content.cache import FIRST_RUN
-from kallglotfs.content.ranges import block_count, block_range
+from kallglotfs.content.ranges import block_count
 from kallglotfs.content.reader import Content
 from kallglotfs.errors import ContentChanged, NotFound, NotReady
-from kallglotfs.model import DEFAULT_FORMAT, ORIGINAL_RATE, Rendition, Status
+from kallglotfs.model import DEFAULT_FORMAT, Rendition, Status
 from kallglotfs.patience import Patience
 from kallglotfs.urgency import Bulk
-from kallglotfs.vfs.naming import format_name
+from kallglotfs.vfs.on_disk import Keeper, keeps, missing_of
 
 if TYPE_CHECKING:
     from kallglotfs.clock import Clock
     from kallglotfs.content.reader import Piece
-    from kallglotfs.model import Recording, RenditionFacts, Validator
+    from kallglotfs.model import Recording, Validator
     from kallglotfs.vfs.renditions import Renditions
 
 #: Seconds after which a slice ends at the next block, so that who waits for it can show progress or stop.
@@ -49,16 +49,8 @@ SETTLE = 10.0
 HELD = 30.0
 
 
-class Shelf(Protocol):
+class Shelf(Keeper, Protocol):
     """The disk tier: `content.disk.DiskTier`."""
-
-    def keeps(
-        self, rendition: Rendition, validator: Validator, index: int, length: int, *, used: bool
-    ) -> bool:
-        """Tell whether a block has been written."""
-
-    def room_for(self, size: int) -> int:
-        """Return the bytes that a file of `size` bytes takes there."""
 
     def put(self, rendition: Rendition, validator: Validator, index: int, block: bytes) -> None:
         """Take a block."""
@@ -86,9 +78,6 @@ class Knowledge(Protocol):
     def recording(self, rendition: Rendition, patience: Patience) -> Recording:
         """Return the recording behind a name."""
 
-    def facts(self, rendition: Rendition) -> RenditionFacts | None:
-        """Return what the storage confirmed."""
-
     def doubt(self, rendition: Rendition) -> None:
         """Forget what the storage said."""
 
@@ -103,13 +92,6 @@ class Blocks(Protocol):
         """Tell whether a block is at hand."""
 
 
-class Leases(Protocol):
-    """Who has leases."""
-
-    def has(self, rendition: Rendition) -> bool:
-        """Tell whether one is at hand that costs nothing."""
-
-
 class ContentReader(Protocol):
     """Who reads bytes: `content.reader.Reader`."""
 
@@ -117,27 +99,6 @@ class ContentReader(Protocol):
         self, content: Content, offset: int, length: int, patience: Patience, sharers: int
     ) -> list[Piece]:
         """Return bytes, in pieces."""
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What bringing a file to the disk takes.
-
-    Attributes:
-        name: of the file.
-        size: bytes, None where nobody knows yet.
-        have: bytes of it that are on the disk.
-        room: bytes that all of it takes there.
-        requests: API requests.
-        state: "ready", "processing", "gone", or "unknown" where the service has to be asked what it is.
-    """
-
-    name: str
-    size: int | None
-    have: int
-    room: int
-    requests: int
-    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +127,8 @@ class Warming:
         blocks: the block cache.
         reader: reads bytes.
         shelf: the disk tier.
-        leases: tells whether a lease is at hand.
         clock: what tells the time.
         timeout: seconds one wait may take.
-        rate: the sample rate in Hz of files that are asked for by id and format.
     """
 
     def __init__(
@@ -179,60 +138,18 @@ class Warming:
         blocks: Blocks,
         reader: ContentReader,
         shelf: Shelf,
-        leases: Leases,
         clock: Clock,
         timeout: float,
-        rate: int,
     ) -> None:
         self._renditions = renditions
         self._catalog = catalog
         self._blocks = blocks
         self._reader = reader
         self._shelf = shelf
-        self._leases = leases
         self._clock = clock
         self._timeout = timeout
-        self._rate = rate
         self._lock = threading.Lock()
         self._contents: LRUCache[Rendition, Content] = LRUCache(FILES)
-
-    def forecast(self, recording_id: str, audio_format: str | None, *, used: bool) -> list[Forecast]:
-        """Return what it takes to have the files that directories show of a recording; asks nobody.
-
-        Args:
-            recording_id: whose.
-            audio_format: a format to have instead, None for those that directories show.
-            used: whether what is there counts as used, so that others are evicted before it.
-        """
-        recording = self._catalog.known(recording_id)
-        if audio_format is not None:
-            return [self.forecast_of(Rendition(recording_id, audio_format, self._rate), used=used)]
-        if recording is None:
-            return [self.forecast_of(Rendition(recording_id, DEFAULT_FORMAT, self._rate), used=used)]
-        return [self.forecast_of(each, used=used) for each in self._renditions.shown(recording)]
-
-    def forecast_of(self, rendition: Rendition, *, used: bool) -> Forecast:
-        """Return what it takes to have one file; as `forecast`."""
-        recording = self._catalog.known(rendition.recording_id)
-        name = format_name(rendition)
-        if recording is None:
-            native = rendition.format == DEFAULT_FORMAT and rendition.rate == ORIGINAL_RATE
-            return Forecast(name, None, 0, 0, 1 if native else 2, "unknown")
-        if recording.status is Status.PROCESSING:
-            return Forecast(name, None, 0, 0, 0, "processing")
-        if not self._catalog.is_listed(recording):
-            return Forecast(name, None, 0, 0, 0, "gone")
-        size, have = recording.size if rendition == recording.native() else None, 0
-        try:
-            facts = self._catalog.facts(rendition)
-        except NotFound:
-            facts = None
-        if facts is not None:
-            size = facts.validator.size
-            have = size - self._missing(rendition, facts.validator, used=used)
-        free = (facts is not None and have == size) or self._leases.has(rendition)
-        room = 0 if size is None else self._shelf.room_for(size)
-        return Forecast(name, size, have, room, 0 if free else 1, "ready")
 
     def look_up(self, recording_id: str) -> None:
         """Ask the service what a recording is, where that is not known.
@@ -267,7 +184,7 @@ class Warming:
         if found.offset < size or found.trouble is not None:
             return found
         self._shelf.settle(rendition.recording_id, SETTLE)
-        missing = self._missing(rendition, content.validator, used=True)
+        missing = missing_of(self._shelf, rendition, content.validator, used=True)
         self._make_sure(rendition)
         return Slice(found.offset, size, missing, self._shelf.trouble if missing else None)
 
@@ -276,7 +193,7 @@ class Warming:
         index, last = offset // BLOCK, block_count(validator.size, BLOCK)
         ends = self._clock.now() + SLICE
         while index < last and self._clock.now() < ends:
-            if self._keeps(rendition, validator, index):
+            if keeps(self._shelf, rendition, validator, index, used=True):
                 index += 1
                 continue
             trouble = self._shelf.trouble
@@ -299,7 +216,7 @@ class Warming:
         pieces = self._reader.read(content, start, stop - start, patience, FILES)
         for index, piece in zip(wanted, pieces, strict=True):
             # Who fetched it has handed it to the disk; what came from memory nobody has.
-            if not self._keeps(rendition, validator, index):
+            if not keeps(self._shelf, rendition, validator, index, used=True):
                 self._shelf.put(rendition, validator, index, bytes(piece.view))
 
     def _content(self, rendition: Rendition, patience: Patience) -> Content:
@@ -310,7 +227,7 @@ class Warming:
         validator = self._renditions.pinned(rendition)
         # By its file first: another mount on the same directory may have written it.
         kept = validator is not None and (
-            (validator.size > 0 and self._keeps(rendition, validator, 0))
+            (validator.size > 0 and keeps(self._shelf, rendition, validator, 0, used=True))
             or self._blocks.holds(rendition, validator, 0)
         )
         if validator is None or not kept:
@@ -331,18 +248,6 @@ class Warming:
         if recording is None or not self._catalog.is_listed(recording):
             self._shelf.destroy(rendition.recording_id)
             raise NotFound(f"{rendition.recording_id}: gone meanwhile")
-
-    def _missing(self, rendition: Rendition, validator: Validator, *, used: bool) -> int:
-        """Return the bytes of a version that are not on the disk."""
-        return sum(
-            len(block_range(index, BLOCK, validator.size))
-            for index in range(block_count(validator.size, BLOCK))
-            if not self._keeps(rendition, validator, index, used=used)
-        )
-
-    def _keeps(self, rendition: Rendition, validator: Validator, index: int, *, used: bool = True) -> bool:
-        length = len(block_range(index, BLOCK, validator.size))
-        return self._shelf.keeps(rendition, validator, index, length, used=used)
 
     def _patience(self) -> Patience:
         return Patience(self._clock, self._timeout, lambda: False, Bulk, throttle_timeout=HELD)

@@ -14,8 +14,9 @@ import pytest
 
 from fakes import FakeClock
 from kallglotfs.catalog.freshness import SOONEST
+from kallglotfs.catalog.session_documents import TRANSCRIPT, SessionDocuments
 from kallglotfs.catalog.session_store import SessionStore
-from kallglotfs.catalog.sessions import TRANSCRIPT, Sessions
+from kallglotfs.catalog.sessions import Sessions
 from kallglotfs.catalog.store import CatalogStore
 from kallglotfs.content.documents import Documents
 from kallglotfs.errors import BadResponse, NotFound, NotPermitted, ServiceFault, SystemFault, TimedOut
@@ -75,13 +76,16 @@ class Known:
         self.store = CatalogStore(path / "catalog.sqlite", self.clock)
         self.session_store = SessionStore(self.store.database)
         self.shelf = Documents(None)
-        self.sessions = self.again()
+        self.restart()
 
-    def again(self) -> Sessions:
-        """Return the same after a restart."""
-        return Sessions(
-            self.session_store, self.store, self.service, Reading(), self.shelf, self.executor, self.clock,
-            10.0, is_recording_id,
+    def restart(self) -> None:
+        """Know what the files know, and no more."""
+        self.sessions = Sessions(
+            self.session_store, self.store, self.service, self.executor, self.clock, 10.0, is_recording_id
+        )
+        self.documents = SessionDocuments(
+            self.session_store, self.service, Reading(), self.shelf, self.sessions.is_past, self.executor,
+            self.clock, 10.0,
         )  # fmt: skip
 
     def patience(self) -> Patience:
@@ -93,7 +97,7 @@ class Known:
         return [each.id for each in self.sessions.recordings(ID, self.patience())]
 
     def transcript(self) -> bytes:
-        return self.sessions.document(ID, TRANSCRIPT, self.patience())
+        return self.documents.document(ID, TRANSCRIPT, self.patience())
 
     def recording(self, name: str = "rec_a", *, age: float = 0.0, **fields: object) -> Recording:
         made = datetime.fromtimestamp(self.clock.wall() - age, UTC)
@@ -123,7 +127,7 @@ def test_an_old_session_is_never_listed_again(known: Known) -> None:
     known.service.recordings = [known.recording(age=100_000.0)]
     known.look()
     known.clock.time += 1e8
-    known.sessions = known.again()
+    known.restart()
     assert known.look() == ["rec_a"]
     assert known.service.asked == ["recordings"]
 
@@ -249,7 +253,7 @@ def test_a_completed_transcript_is_asked_for_once(known: Known) -> None:
     """Once more after a restart that has lost it."""
     body = known.transcript()
     known.clock.time += 1e8
-    known.sessions = known.again()
+    known.restart()
     assert known.transcript() == body
     assert known.service.asked == ["transcript"]
     known.shelf.forget(ID)
@@ -260,13 +264,13 @@ def test_a_completed_transcript_is_asked_for_once(known: Known) -> None:
 def test_an_unfinished_transcript_is_refreshed(known: Known) -> None:
     """Until it is complete."""
     known.service.body = {"status": "in_progress", "turns": [{"text": "a"}]}
-    assert not known.sessions.transcript(ID, known.patience()).complete
+    assert not known.documents.transcript(ID, known.patience()).complete
     known.clock.time += SOONEST - 1
     known.transcript()
     assert known.service.asked == ["transcript"]
     known.clock.time += 1
     known.service.body = {"status": "completed", "turns": [{"text": "a"}, {"text": "b"}]}
-    assert len(known.sessions.transcript(ID, known.patience()).turns) == 2
+    assert len(known.documents.transcript(ID, known.patience()).turns) == 2
     known.clock.time += 1e8
     known.transcript()
     assert known.service.asked == ["transcript"] * 2
@@ -296,21 +300,21 @@ def test_a_session_without_a_transcript_is_asked_for_it_at_distances(known: Know
     """It may come; the listing goes on without."""
     known.service.error = NotFound("404")
     for _ in range(5):
-        assert known.sessions.languages(ID, known.patience()) is None
+        assert known.documents.languages(ID, known.patience()) is None
         known.clock.time += 2.5
     assert known.service.asked == ["transcript"]
     known.clock.time += SOONEST
     known.service.error = None
-    assert known.sessions.languages(ID, known.patience()) == ()
+    assert known.documents.languages(ID, known.patience()) == ()
 
 
 def test_languages_are_known_without_asking_again(known: Known) -> None:
     """They stand in the catalog."""
     turn = {"text": "a", "translation": {"language": "ES", "text": "b"}}
     known.service.body = {"status": "completed", "turns": [turn, turn]}
-    assert known.sessions.languages(ID, known.patience()) == ("es",)
+    assert known.documents.languages(ID, known.patience()) == ("es",)
     known.shelf.forget(ID)
-    assert known.sessions.languages(ID, known.patience()) == ("es",)
+    assert known.documents.languages(ID, known.patience()) == ("es",)
     assert known.service.asked == ["transcript"]
 
 
@@ -319,7 +323,7 @@ def test_what_others_have_said_is_not_shown(known: Known, kind: str) -> None:
     """A document of another session is an error, and not kept."""
     known.service.body = {"id": "sess_b", "session_id": "sess_b", "status": "completed", "turns": []}
     with pytest.raises(BadResponse):
-        known.sessions.document(ID, kind, known.patience())
+        known.documents.document(ID, kind, known.patience())
     assert known.session_store.told(ID, kind) is None
 
 
@@ -327,7 +331,7 @@ def test_what_others_have_said_is_not_shown(known: Known, kind: str) -> None:
 def test_a_transcript_that_says_little_is_an_unfinished_one(known: Known, body: bytes) -> None:
     """Odd fields are fields that were not sent."""
     known.service.body = body
-    assert not known.sessions.transcript(ID, known.patience()).complete
+    assert not known.documents.transcript(ID, known.patience()).complete
 
 
 def test_a_disk_that_is_full_hides_no_recording(known: Known, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conftest import end, mounted, wait_until
+from kallglotfs.demo.knobs import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +80,24 @@ def test_the_transcription_pipeline_does_each_call_once(
     assert done.returncode == 0
     assert len(list(texts.glob("*.txt"))) == len(CALLS)
     assert service.requests.count("api") == len(CALLS)
+
+
+def test_what_cannot_be_read_is_not_taken_for_transcribed(
+    service: DemoServer, mount: Callable[..., MountedFolder], tmp_path: Path
+) -> None:
+    """It is tried again the next time."""
+    folder = mount(timeout="2s")
+    (folder.recordings / f"{CALLS[0]}.mp3").stat()
+    pipeline = script("transcribe-calls", folder, tmp_path)
+    service.knobs.faults = [Fault("storage", "status", status=503, times=-1)]
+    done = run(pipeline, "cat")
+    assert done.returncode == 0
+    assert CALLS[0] in done.stderr
+    assert not list((tmp_path / "texts").glob("*.txt"))
+    service.knobs.faults = []
+    assert wait_until(
+        lambda: run(pipeline, "cat").returncode == 0 and any((tmp_path / "texts").glob("*.txt")), 30
+    )
 
 
 def test_a_container_that_was_there_first_sees_the_mount(service: DemoServer, tmp_path: Path) -> None:

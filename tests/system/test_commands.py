@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -464,3 +465,17 @@ def test_add_shows_a_progress_bar_on_a_terminal(place: Place) -> None:
     )
     assert "12/12" in result.stdout
     assert time.monotonic() - began < 15
+
+
+def test_a_service_that_cannot_be_asked_is_told_and_no_reason_not_to_mount(place: Place) -> None:
+    """One line on the terminal; a check with -f -v says that all is well when it is."""
+    checked = place.mount("-f", "-v")
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert "can be mounted" in checked.stdout
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
+        result = place.mount(options=f"api_url={nobody}")
+    assert result.returncode == 0
+    assert "mounting all the same" in one_line(result)
+    assert "recordings" in os.listdir(place.path)

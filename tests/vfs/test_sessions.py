@@ -70,7 +70,7 @@ class Known:
 
 def branch(known: Known, formats: tuple[str, ...] = ("native",), rate: int = 0) -> Sessions:
     """Return the branch on what is known."""
-    return Sessions(known, Renditions(Nobody(), Nobody(), formats, rate, 0.0), 5.0)
+    return Sessions(known, known, Renditions(Nobody(), Nobody(), formats, rate, 0.0), 5.0)
 
 
 PATIENCE = Patience(FakeClock(), 1.0, lambda: False)
