@@ -11,6 +11,7 @@ import click
 
 from kallglotfs.cli import mount_helper
 from kallglotfs.cli.main import PROGRAM, kallglotfs
+from kallglotfs.cli.options import shown_help
 from kallglotfs.config.reference import SettingInfo, reference
 from kallglotfs.config.settings import FLAGS
 
@@ -128,7 +129,8 @@ def _verb(made: click.Command, path: tuple[str, ...], parent: click.Context | No
 
 def _option(option: click.Option) -> Option:
     name = option.name or ""
-    setting = name if f"--{name.replace('_', '-')}" in option.opts and name in SETTINGS else ""
+    # By its help as well: a verb may have an option of its own that has the name of a setting.
+    setting = name if name in SETTINGS and option.help == shown_help(SETTINGS[name]) else ""
     flag = option.is_flag or option.count or name in FLAGS
     listed: tuple[str, ...] = ()
     if isinstance(option.type, click.Choice):

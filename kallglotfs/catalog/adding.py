@@ -114,9 +114,9 @@ class Adder:
         except KeyRefused:
             raise
         except NotFound as error:
-            return Outcome(text, Result.UNKNOWN, reason=str(error))
+            return Outcome(text, Result.UNKNOWN, reason=str(error).removeprefix(f"{text}: "))
         except (NotPermitted, NotReady, BadResponse) as error:
-            return Outcome(text, Result.FAILED, reason=str(error))
+            return Outcome(text, Result.FAILED, reason=str(error).removeprefix(f"{text}: "))
         return Outcome(text, Result.BAD)
 
     def _add_recording(self, recording_id: str) -> Outcome:

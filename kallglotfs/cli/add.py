@@ -17,6 +17,7 @@ from kallglotfs.assembly.remote import build_remote
 from kallglotfs.assembly.stores import open_store
 from kallglotfs.catalog.adding import Adder, Outcome, Result
 from kallglotfs.catalog.id_lists import Entry, read_ids
+from kallglotfs.cli import figures
 from kallglotfs.cli.mounting import profile_of
 from kallglotfs.cli.options import given, setting_options, usage_error
 from kallglotfs.cli.report import complain, exit_code
@@ -146,13 +147,15 @@ def _add_all(adder: Adder, entries: list[tuple[str, Entry]], passed_over: Callab
                 done += 1
                 advance(1)
         except KallglotError as error:
-            complain(PROGRAM, f"{error}; {len(entries) - done} of {len(entries)} ids not tried")
+            ids = figures.count(len(entries), "id")
+            complain(PROGRAM, f"{error}; {len(entries) - done} of {ids} not tried")
             return exit_code(error)
         finally:
             counts = ", ".join(f"{count} {result.value}" for result, count in results.items() if count)
-            say(f"{new} recordings added (ids: {counts or 'none tried'})")
+            say(f"{figures.count(new, 'recording')} added (ids: {counts or 'none tried'})")
             if skipped := skipped + passed_over():
-                complain(PROGRAM, f"{skipped} items of the service's lists are no recordings: passed over")
+                items = figures.count(skipped, "item")
+                complain(PROGRAM, f"passed over, as no recordings: {items} of the service's lists")
     bad = results[Result.UNKNOWN] + results[Result.BAD] + results[Result.FAILED]
     return INCOMPLETE if bad else 0
 

@@ -163,8 +163,8 @@ def purge(
         taken = sum(each.taken for each in folders)
         left = Sharing(loaded.cache_dir).destroy([each.name for each in folders])
         left += 0 if cached is None else cached.destroy(folders)
-        subjects = "recording or session" if len(folders) == 1 else "recordings and sessions"
-        say(f"{len(folders)} {subjects} purged ({figures.size(taken)})")
+        subjects = figures.count(len(folders), "recording", "session")
+        say(f"{subjects} purged ({figures.size(taken)})")
         if left:
             complain(PROGRAM, "not everything could be removed")
         return WRONG if left else 0
@@ -203,19 +203,20 @@ def _tell(survey: Survey, broken: list[Broken], *, repair: bool) -> None:
     for each in broken[:TOLD]:
         complain(PROGRAM, f"{each.what}: {each.reason}{'; removed' if repair else ''}")
     if len(broken) > TOLD:
-        complain(PROGRAM, f"… and {len(broken) - TOLD} more blocks")
+        complain(PROGRAM, f"… and {figures.count(len(broken) - TOLD, 'more block')}")
     for path in survey.strays[:TOLD]:
         complain(PROGRAM, f"{path}: does not belong there; left alone, remove it yourself")
     if survey.leftovers:
         gone = "; removed" if repair else ""
-        complain(PROGRAM, f"{len(survey.leftovers)} files were given up half-written{gone}")
+        complain(PROGRAM, f"given up half-written: {figures.count(len(survey.leftovers), 'file')}{gone}")
     checked = sum(len(each.folder.blocks) for each in survey.holdings)
     wrong = f"{len(broken)} broken" if broken else "all whole"
     hint = "" if repair or not (broken or survey.leftovers) else "; to remove them: --repair"
-    say(f"{checked} blocks of {len(survey.holdings)} recordings and sessions checked: {wrong}{hint}")
+    subjects = figures.count(len(survey.holdings), "recording", "session")
+    say(f"{figures.count(checked, 'block')} of {subjects} checked: {wrong}{hint}")
     if survey.others:
         blocks = sum(len(each.blocks) for each in survey.others)
-        say(f"{blocks} blocks of what this catalog and key do not know: cannot be checked")
+        say(f"{figures.count(blocks, 'block')} of what this catalog and key do not know: cannot be checked")
 
 
 @contextlib.contextmanager

@@ -50,10 +50,10 @@ def show(survey: Survey | None, settings: Settings, *, as_json: bool) -> None:
         say(_LINE.format(size=figures.size(taken), complete="-", used=used, name=name))
     limit = f"of {format_size(settings.disk_cache)}" if settings.disk_cache else "disk_cache is off"
     whole = sum(holding.complete for holding in survey.holdings)
-    count = len(survey.holdings)
-    say(f"{count} recordings and sessions, {whole} complete; {figures.size(survey.taken)} on disk, {limit}")
+    subjects = figures.count(len(survey.holdings), "recording", "session")
+    say(f"{subjects}, {whole} complete; {figures.size(survey.taken)} on disk, {limit}")
     if stray := len(survey.strays) + len(survey.leftovers):
-        say(f"{stray} files do not belong there; see: kallglotfs cache verify")
+        say(f"does not belong there: {figures.count(stray, 'file')}; see: kallglotfs cache verify")
 
 
 def show_check(survey: Survey, broken: list[Broken], *, repaired: bool) -> None:

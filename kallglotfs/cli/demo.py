@@ -18,12 +18,14 @@ def demo(arguments: tuple[str, ...]) -> int:
     Example:
       kallglotfs demo --url-lifetime 60
     """  # noqa: D301
+    # Not at the top: no other verb needs it.
+    service = importlib.import_module("kallglotfs.demo.__main__")
     try:
-        # Not at the top: the service's libraries are an extra that a mount does not need.
-        service = importlib.import_module("kallglotfs.demo.__main__")
+        return int(service.main(list(arguments)) or 0)
     except ImportError as error:
         complain(
-            "kallglotfs demo", f"{error.name} is missing; install it with: pip install 'kallglotfs[demo]'"
+            "kallglotfs demo",
+            f"{error.name} is missing, one of the packages of the extra: in a checkout, run scripts/demo, or "
+            "install it with: pipx install --force '.[demo]' (pip install '.[demo]' in a venv)",
         )
         return SYSTEM
-    return int(service.main(list(arguments)) or 0)

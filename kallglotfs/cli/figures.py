@@ -18,6 +18,18 @@ BARS = "▁▂▃▄▅▆▇█"
 PLAIN_BARS = "_.-=+*#@"
 
 
+def count(number: int, *nouns: str) -> str:
+    """Return a number of things: `1 file`, `2 files`, `3 recordings and sessions`.
+
+    Args:
+        number: how many.
+        nouns: what they are, in the singular; one thing of two kinds is one or the other.
+    """
+    if number == 1:
+        return f"1 {' or '.join(nouns)}"
+    return f"{number} {' and '.join(f'{noun}s' for noun in nouns)}"
+
+
 def size(count: float) -> str:
     """Return bytes as `512 B`, `1.5 MiB`, `20 GiB`."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):

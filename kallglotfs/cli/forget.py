@@ -12,6 +12,7 @@ from kallglotfs import logs
 from kallglotfs.assembly.stores import open_cache, open_store
 from kallglotfs.catalog.forgetting import Forgetter
 from kallglotfs.catalog.session_store import SessionStore
+from kallglotfs.cli import figures
 from kallglotfs.cli.mounting import profile_of
 from kallglotfs.cli.options import given, setting_options, usage_error
 from kallglotfs.cli.report import complain, exit_code
@@ -76,7 +77,8 @@ def _run(settings: Settings, profile: str, ids: tuple[str, ...]) -> int:
                     code = INCOMPLETE
                     continue
                 known, destroyed = forgetter.forget(text)
-                say(f"{text}: {f'{known} recordings forgotten' if known else 'was not known'}")
+                what = f"{figures.count(known, 'recording')} forgotten" if known else "was not known"
+                say(f"{text}: {what}")
                 if not destroyed:
                     complain(PROGRAM, f"{text}: not everything that is cached on disk could be removed")
                     code = INCOMPLETE

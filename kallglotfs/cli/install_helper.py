@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import shlex
-import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+import kallglotfs
 from kallglotfs.cli.report import SYSTEM, complain, exit_code
 from kallglotfs.cli.streams import say, secure_streams
 from kallglotfs.errors import KallglotError, UsageError
+from kallglotfs.install.access import closed, loose
 from kallglotfs.install.plan import (
     COMMAND,
     HELPER,
@@ -28,7 +30,7 @@ from kallglotfs.install.shipped import program
 from kallglotfs.install.work import Did, Installation, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 PROGRAM = "kallglotfs install-helper"
 #: Exit code when something was left.
@@ -71,7 +73,7 @@ def install_helper(
     secure_streams()
     try:
         root = Path(os.path.abspath(destdir or "/"))  # noqa: PTH100 - the user's own name of it
-        places = _places(root, prefix=prefix, user=user, staged=destdir is not None)
+        places = _places(root, prefix=prefix, user=user, mine=destdir is not None or dry_run)
         names = {name: f"{bindir}/{name}" if bindir else program(name) for name in (COMMAND, HELPER)}
         if not (user or destdir) and names[COMMAND] == f"/usr/bin/{COMMAND}" and Path(PACKAGED).exists():
             say(f"already there: everything, by {Path(PACKAGED).read_text().strip()}")
@@ -80,7 +82,7 @@ def install_helper(
         work = Installation(plan, root, dry=dry_run)
         steps = _told(work.uninstall() if uninstall else work.install(), root, dry=dry_run)
         if not (user or destdir or dry_run or uninstall):
-            _warn_of_others(names[HELPER])
+            _warn(names, own=bindir is None)
     except OSError as error:
         complain(PROGRAM, f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror))
         return SYSTEM
@@ -94,8 +96,14 @@ def install_helper(
     return INCOMPLETE if any(step.did is Did.LEFT for step in steps) else 0
 
 
-def _places(root: Path, *, prefix: str | None, user: bool, staged: bool) -> Places:
+def _places(root: Path, *, prefix: str | None, user: bool, mine: bool) -> Places:
     """Return the directories to use.
+
+    Args:
+        root: of the system, or of the tree that is being staged.
+        prefix: as given.
+        user: whether it is for one user alone.
+        mine: whether it can be done without root: it is staged, or nothing is done.
 
     Raises:
         UsageError: what is asked for cannot be had.
@@ -108,7 +116,7 @@ def _places(root: Path, *, prefix: str | None, user: bool, staged: bool) -> Plac
         if not home.startswith("/"):
             raise UsageError("your home directory is not known; set HOME")
         return user_places(home, os.environ)
-    if os.geteuid() != 0 and not staged:
+    if os.geteuid() != 0 and not mine:
         raise UsageError(f"only root can install for everybody; use {_sudo()}, or --user for you alone")
     chosen = (prefix or "/usr/local").rstrip("/")
     if not chosen.startswith("/"):
@@ -141,17 +149,23 @@ def _line(step: Step, root: Path, *, dry: bool) -> str:
     return f"{words}: {root / step.path.lstrip('/')}"
 
 
-def _warn_of_others(helper: str) -> None:
-    """Tell if somebody but root could change what root is going to run."""
-    real = Path(os.path.realpath(helper))
-    for path in (real, *real.parents):
-        status = path.stat()
-        loose = status.st_mode & (stat.S_IWOTH | stat.S_IWGRP) and not status.st_mode & stat.S_ISVTX
-        if status.st_uid != 0 or loose:
-            complain(
-                PROGRAM, f"warning: who can write {path} decides what root runs at `mount -t kallglotfs`"
-            )
-            return
+def _warn(programs: Mapping[str, str], *, own: bool) -> None:
+    """Tell if somebody but root could change what root is going to run, or keeps root from running it.
+
+    Args:
+        programs: their paths, by name.
+        own: whether they are those of this process, which knows their interpreter.
+    """
+    path = loose(programs[HELPER])
+    if path is not None:
+        complain(PROGRAM, f"warning: who can write {path} decides what root runs at `mount -t kallglotfs`")
+    path = closed((*programs.values(), *((sys.executable, kallglotfs.__file__) if own else ())))
+    if path is not None:
+        complain(
+            PROGRAM,
+            f"warning: the system's units cannot start it, they may not enter {path}; install it for "
+            "everybody: the Debian package, `sudo pipx install --global`, or a venv below /opt",
+        )
 
 
 def _follow(plan: Plan, steps: list[Step], *, user: bool, uninstall: bool) -> None:

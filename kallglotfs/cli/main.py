@@ -60,12 +60,19 @@ def main(arguments: list[str] | None = None) -> int:
         wanted.show()
         return USAGE
     except click.ClickException as error:
-        complain(PROGRAM, f"{error.format_message()} (try: {PROGRAM} --help)")
+        verb = _named(error)
+        complain(verb, f"{error.format_message()} (try: {verb} --help)")
         return USAGE
     except click.Abort:
         complain(PROGRAM, "stopped")
         return 130
     return code if isinstance(code, int) else 0
+
+
+def _named(error: click.ClickException) -> str:
+    """Return the command with the verb that an error is of."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return PROGRAM if context is None else context.command_path
 
 
 if __name__ == "__main__":

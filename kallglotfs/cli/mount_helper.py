@@ -8,7 +8,9 @@ what this needs; click would make the same of it in more lines.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+import textwrap
 from typing import NoReturn
 
 from kallglotfs import __version__
@@ -19,12 +21,20 @@ from kallglotfs.config.reference import reference
 from kallglotfs.errors import ConfigError
 
 PROGRAM = "mount.kallglotfs"
+INDENT = " " * len(f"usage: {PROGRAM} ")
+
+_LINES = textwrap.TextWrapper(
+    79, initial_indent=" " * 6, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False
+)
+# A list that is joined by + also ends a line there, so that its parts are a value when put together.
+_LINES.wordsep_simple_re = re.compile(r"(\s+|(?<=\+))")
 
 EXAMPLES = """\
 examples:
   mount.kallglotfs /mnt/calls                      the default profile
-  mount.kallglotfs acme /mnt/acme -o formats=all   another one, every format listed
-  mount -t kallglotfs kallglot /mnt/calls -o api_key_file=/etc/kallglotfs/api_key,allow_other
+  mount.kallglotfs acme /mnt/acme -o formats=all   another, every format listed
+  mount -t kallglotfs kallglot /mnt/calls \\
+    -o api_key_file=/etc/kallglotfs/api_key,allow_other
   umount /mnt/calls
 """
 
@@ -51,6 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigError as error:
         complain(PROGRAM, str(error))
         return USAGE
+    if not given.paths:
+        complain(PROGRAM, f"no MOUNTPOINT given (try: {PROGRAM} --help)")
+        return USAGE
     *source, mount_point = given.paths
     if len(source) > 1:
         complain(PROGRAM, f"too many arguments (try: {PROGRAM} --help)")
@@ -70,24 +83,28 @@ def main(arguments: list[str] | None = None) -> int:
 
 def options_help() -> str:
     """Return the list of `-o` options, from the settings table."""
-    rows = [(f"{setting.name}={setting.type}", setting) for setting in reference()]
-    width = max(len(left) for left, _ in rows)
-    lines = [f"  {left:<{width}}  {setting.help} [{setting.default}]" for left, setting in rows]
-    return "\n".join(["options for -o:", *lines])
+    lines = ["options for -o:"]
+    for setting in reference():
+        lines += [f"  {setting.name}={setting.type}", *_LINES.wrap(f"{setting.help} [{setting.default}]")]
+    return "\n".join(lines)
 
 
 def parser() -> argparse.ArgumentParser:
     """Return what reads the command line; completions are made from it too."""
     made = _Parser(
         prog=PROGRAM,
-        usage=f"{PROGRAM} [SOURCE] MOUNTPOINT [-fnsv] [-o OPTION[,OPTION...]] [--foreground]",
+        usage=f"{PROGRAM} [SOURCE] MOUNTPOINT [-fnsv] [-o OPTION[,OPTION...]]\n{INDENT}[--foreground]",
         description="Mount Kallglot call recordings as a read-only folder.",
         epilog=f"{options_help()}\n\n{EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     made.add_argument(
-        "paths", nargs="+", metavar="[SOURCE] MOUNTPOINT", help="profile (default: default), directory"
+        # One is needed, but an option that is not known is to be told first.
+        "paths",
+        nargs="*",
+        metavar="[SOURCE] MOUNTPOINT",
+        help="profile (default: default), directory",
     )
     made.add_argument("-o", dest="options", action="append", default=[], metavar="OPTIONS", help="see below")
     made.add_argument(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from kallglotfs.config.mount_options import parse_options, split_options
-from kallglotfs.config.reference import reference
+from kallglotfs.config.reference import SettingInfo, reference
 from kallglotfs.config.settings import FLAGS
 
 if TYPE_CHECKING:
@@ -30,16 +30,19 @@ def setting_options(*names: str) -> Callable[[F], F]:
             if names and setting.name not in names:
                 continue
             option = "--" + setting.name.replace("_", "-")
+            text = shown_help(setting)
             if setting.name in FLAGS:
-                verb = click.option(option, setting.name, flag_value="true", default=None, help=setting.help)(
-                    verb
-                )
+                verb = click.option(option, setting.name, flag_value="true", default=None, help=text)(verb)
             else:
-                text = f"{setting.help} [{setting.default}]"
                 verb = click.option(option, setting.name, metavar=setting.type.upper(), help=text)(verb)
         return verb
 
     return decorate
+
+
+def shown_help(setting: SettingInfo) -> str:
+    """Return the help of the option that stands for a setting."""
+    return setting.help if setting.name in FLAGS else f"{setting.help} [{setting.default}]"
 
 
 def given(option_texts: tuple[str, ...], long_options: Mapping[str, str | None]) -> dict[str, str]:

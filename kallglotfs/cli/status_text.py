@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from kallglotfs.advice import notices
-from kallglotfs.cli.figures import duration, percent, size
+from kallglotfs.cli.figures import count, duration, percent, size
 from kallglotfs.control.survey import State
 from kallglotfs.logs import escaped, redact
 
@@ -87,7 +87,7 @@ def _items(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "memory", tier(state["memory"])
     yield "disk", tier(state["disk"]) if state["disk"] else "off (see the setting disk_cache)"
     if "known" in state:
-        yield "known", f"{state['known']['recordings']} recordings"
+        yield "known", count(state["known"]["recordings"], "recording")
     for name, source in state["sources"].items():
         yield "source", _source(name, source)
     if state["webhooks"]:
@@ -130,7 +130,7 @@ def _requests(state: dict[str, Any], counts: dict[str, int]) -> str:
     answers = f" ({', '.join(kinds)})" if kinds else ""
     asked, stored = counts.get("api_requests", 0), counts.get("storage_requests", 0)
     subjects = state["spending"]["recordings"]
-    return f"{asked} to the API{answers} for {subjects} recordings, {stored} to the storage"
+    return f"{asked} to the API{answers} for {count(subjects, 'recording')}, {stored} to the storage"
 
 
 def _source(name: str, source: dict[str, Any]) -> str:

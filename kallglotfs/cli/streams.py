@@ -21,5 +21,11 @@ def secure_streams() -> None:
 
 def say(text: str) -> None:
     """Print a line for whoever is interested; nobody's ability to read it is worth a failure."""
-    with contextlib.suppress(OSError):
+    try:
         print(text, flush=True)
+    except OSError:
+        # What could not be written is tried again at the end, by an interpreter that complains.
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)

@@ -171,7 +171,7 @@ class _Job:
             run.stop()
             have, size = run.totals()
             left, count = run.remaining()
-            rest = f"{left} of {count} files ({figures.size(size - have)}) remain"
+            rest = f"{left} of {figures.count(count, 'file')} ({figures.size(size - have)}) remain"
             complain(PROGRAM, f"stopped: {rest}; the same command goes on where it was")
             leave(STOPPED)
         return self._end(run, passed_over)
@@ -193,7 +193,8 @@ class _Job:
             task = bar.add_task("warming", total=size, completed=have, requests="")
             while not run.wait(LOOK):
                 have, size = run.totals()
-                bar.update(task, completed=have, total=size, requests=f"{self._requests()} requests")
+                asked = figures.count(self._requests(), "request")
+                bar.update(task, completed=have, total=size, requests=asked)
 
     def _in_lines(self, run: Run) -> None:
         said = time.monotonic()
@@ -204,7 +205,7 @@ class _Job:
                 rate = run.brought / (said - self._began)
                 rest = f", {figures.duration((size - have) / rate)} left" if rate else ""
                 so_far = f"{figures.size(have)} of {figures.size(size)}, {figures.size(rate)}/s{rest}"
-                say(f"{so_far}, {self._requests()} API requests")
+                say(f"{so_far}, {figures.count(self._requests(), 'API request')}")
 
     def _requests(self) -> int:
         """Return the API requests that the mount has made meanwhile."""
@@ -244,10 +245,12 @@ class _Job:
             say(f"{each}: its transcript may still change, and is not kept on disk yet")
         done = [each for each in self._plan.wanted if each.done]
         size = sum(each.size or 0 for each in done)
-        spent = f"{self._requests()} API requests, {figures.duration(time.monotonic() - self._began)}"
-        rest = f"; {len(failed)} are not" if failed else ""
+        asked = figures.count(self._requests(), "API request")
+        spent = f"{asked}, {figures.duration(time.monotonic() - self._began)}"
+        rest = f"; {len(failed)} {'is' if len(failed) == 1 else 'are'} not" if failed else ""
         fetched = f"{figures.size(run.brought)} fetched, {spent}"
-        say(f"{len(done)} files ({figures.size(size)}) are on disk{rest}; {fetched}")
+        are = "is" if len(done) == 1 else "are"
+        say(f"{figures.count(len(done), 'file')} ({figures.size(size)}) {are} on disk{rest}; {fetched}")
 
     def _document(
         self, failed: dict[str, str] | None = None, brought: int = 0, done: int | None = None

@@ -156,7 +156,7 @@ class Plan:
         at_hand = (
             f"{done} on disk already ({figures.size(sum(each.have for each in self.wanted if each.done))})"
         )
-        yield f"{count} file{'' if count == 1 else 's'}: {at_hand}, {count - done} to fetch"
+        yield f"{figures.count(count, 'file')}: {at_hand}, {count - done} to fetch"
         for state, words in (("processing", "still being processed"), ("gone", "not there any more")):
             number = sum(each.state == state for each in self.files.values())
             if number:
@@ -167,13 +167,13 @@ class Plan:
         if self.left or self.requests:
             unsized = sum(each.size is None for each in self.left)
             at_least = "at least " if unsized or asked else ""
-            yield f"costs {at_least}{self.requests} API requests ({self._wait(room)})"
+            yield f"costs {at_least}{figures.count(self.requests, 'API request')} ({self._wait(room)})"
             rest = self.size - self.have
             known = (
                 f"{at_least}{figures.size(rest)} to fetch ({figures.duration(rest / LINE)} at {LINE_NAME})"
             )
             parts = [known] if rest else []
-            parts += [f"{unsized} files whose size is not known yet"] if unsized else []
+            parts += [f"{figures.count(unsized, 'file')} whose size is not known yet"] if unsized else []
             yield " and ".join(parts or ["no bytes of recordings"])
         yield f"disk cache: {figures.size(room['used'])} of {format_size(room['capacity'])} in use"
 

@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from kallglotfs.cli import warm_targets
 from kallglotfs.cli.warm_line import Line
 from kallglotfs.errors import KallglotError
 
@@ -243,7 +244,8 @@ class Run:
 
     def _fail(self, name: str, reason: str, kind: str = "") -> None:
         with self._lock:
-            self.outcome.failed[name] = reason
+            # It is shown behind the name.
+            self.outcome.failed[name] = reason.removeprefix(f"{warm_targets.subject(name)}: ")
             self._plan.unknown.discard(name)
             self._troubles = self._troubles + 1 if kind == "trouble" else 0
             if kind == "key":

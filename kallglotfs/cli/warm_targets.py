@@ -158,6 +158,12 @@ def _file(name: str) -> str | None:
     return match[1] if match is not None and parse_name(match[1]) is not None else None
 
 
+def subject(name: str) -> str:
+    """Return whose a file is, an id as it is."""
+    rendition = parse_name(name)
+    return name if rendition is None else rendition.recording_id
+
+
 def _meant(name: str, *, by_id: bool) -> str:
     rendition = parse_name(name)
     return rendition.recording_id if by_id and rendition is not None else name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import signal
@@ -10,7 +11,6 @@ import sys
 import threading
 
 from kallglotfs.demo.knobs import Knobs
-from kallglotfs.demo.server import API_KEY, DemoServer
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,8 +21,14 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         The exit code.
+
+    Raises:
+        ImportError: the packages of the extra are not installed.
     """
     given = _parser().parse_args(arguments)
+    # Not at the top: `--help` needs no packages of the extra.
+    service = importlib.import_module("kallglotfs.demo.server")
+
     knobs = Knobs(
         generation=given.generation,
         url_lifetime=given.url_lifetime,
@@ -31,9 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
         storage_latency=given.latency / 1000,
     )
     try:
-        server = DemoServer(
+        server = service.DemoServer(
             knobs,
-            api_key=given.api_key,
+            api_key=given.api_key or service.API_KEY,
             host=given.host,
             api_port=given.api_port,
             storage_port=given.storage_port,
@@ -79,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on [127.0.0.1]")
     parser.add_argument("--api-port", type=int, default=0, help="[a free one]")
     parser.add_argument("--storage-port", type=int, default=0, help="[a free one]")
-    parser.add_argument("--api-key", default=API_KEY, help="the key it accepts")
+    parser.add_argument("--api-key", help="the key it accepts")
     parser.add_argument("--generation", type=int, choices=(1, 2), default=1, help="of the API [1]")
     parser.add_argument("--url-lifetime", type=float, default=3600.0, metavar="SECONDS", help="[3600]")
     parser.add_argument("--rate-limit", type=int, metavar="N", help="API requests per minute [unlimited]")

@@ -92,4 +92,4 @@ def _looked_through(file: sqlite3.Connection, path: Path) -> Finding:
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict.partition("\n")[0])
     known = file.execute("SELECT count(*) FROM recordings").fetchone()[0] if version else 0
-    return ok(NAME, f"{path.name}, version {version}, {known} recordings")
+    return ok(NAME, f"{path.name}, version {version}, {known} recording{'s' * (known != 1)}")

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 COMMAND, HELPER = "kallglotfs", "mount.kallglotfs"
+#: Where mount(8) has looked for helpers, before and after /sbin became a link.
+HELPERS = (f"/sbin/{HELPER}", f"/usr/sbin/{HELPER}")
 #: What the shipped units call the program, whatever its real place.
 UNIT_PROGRAMS = "/usr/bin/"
 #: Ends the name of the unit that a user's own systemd runs.
@@ -53,6 +55,33 @@ class Places:
     system_units: str | None = None
     #: None likewise: mount(8) looks in the system's directory alone.
     helper: str | None = None
+
+    def may_hold(self, path: str) -> bool:
+        """Return whether this version or another can have installed a file or link at a path."""
+        if self.helper is not None and path in HELPERS:
+            return True
+        return _plain(path) and any(_below(path, each) for each in self._directories())
+
+    def may_need(self, path: str) -> bool:
+        """Return whether an installation can have made a directory."""
+        places = [*self._directories(), str(Path(self.record).parent)]
+        if self.helper is not None:
+            places += [str(Path(each).parent) for each in HELPERS]
+        return _plain(path) and any(
+            path == each or _below(path, each) or _below(each, path) for each in places
+        )
+
+    def _directories(self) -> list[str]:
+        units = [self.system_units] if self.system_units is not None else []
+        return [self.man, self.bash, self.zsh, self.fish, self.examples, self.user_units, *units]
+
+
+def _plain(path: str) -> bool:
+    return path.startswith("/") and os.path.normpath(path) == path
+
+
+def _below(path: str, directory: str) -> bool:
+    return path.startswith(directory.rstrip("/") + "/")
 
 
 def system_places(prefix: str, sbin: str = "/sbin") -> Places:

@@ -69,18 +69,3 @@ def read_record(path: Path, shown: str) -> Record:
         return Record()
     except (ValueError, KeyError, TypeError, AttributeError):
         raise SystemFault(f"{shown}: damaged, so what was installed is not known") from None
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Put a file in its place at once and whole, readable for everybody.
-
-    Args:
-        path: the place.
-        content: all of it.
-    """
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.kallglotfs-new")
-    draft.unlink(missing_ok=True)
-    draft.write_bytes(content)
-    draft.chmod(0o644)
-    draft.replace(path)

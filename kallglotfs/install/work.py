@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kallglotfs.errors import UsageError
-from kallglotfs.install.record import found_at, identity, read_record, write_file
+from kallglotfs.errors import SystemFault, UsageError
+from kallglotfs.install.record import found_at, identity, read_record
+from kallglotfs.install.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,14 +53,24 @@ class Installation:
         plan: what belongs where.
         root: `/`, or the tree that is being staged.
         dry: do everything but change something.
+
+    Raises:
+        SystemFault: the record is damaged, or names what cannot have been installed.
+        UsageError: a link leads out of the tree.
     """
 
     def __init__(self, plan: Plan, root: Path, *, dry: bool = False) -> None:
         self._plan = plan
         self._root = root
+        self._tree = Tree(root)
         self._dry = dry
-        self._record_file = self._real(plan.places.record)
+        self._record_file = self._tree.real(plan.places.record)
         self._record = read_record(self._record_file, plan.places.record)
+        # What is removed is taken from the record: whoever could edit it must gain nothing by that.
+        for path in self._record.files:
+            self._mind(path, known=plan.places.may_hold(path))
+        for path in self._record.directories:
+            self._mind(path, known=plan.places.may_need(path))
 
     def install(self) -> Iterator[Step]:
         """Install what is missing, update what is ours, remove what is ours and shipped no more.
@@ -103,20 +114,20 @@ class Installation:
         if self._record.files:
             self._keep()
             return
-        self._record_file.unlink(missing_ok=True)
+        self._tree.remove(self._plan.places.record)
         for directory in reversed(self._record.directories):
-            try:
-                self._real(directory).rmdir()
-            except OSError:
-                # Somebody else uses it by now.
-                continue
+            self._tree.remove_directory(directory)
 
-    def _real(self, path: str) -> Path:
-        return self._root / path.lstrip("/")
+    def _mind(self, path: str, *, known: bool) -> None:
+        if not known:
+            raise SystemFault(
+                f"{self._plan.places.record}: names {path}, which is no place of this installation; "
+                "nothing is touched"
+            )
 
     def _state(self, item: Item) -> Did | None:
         """Return what is to be done about an item; None where it cannot be done."""
-        place = self._real(item.path)
+        place = self._tree.real(item.path)
         found = found_at(place)
         if found == identity(item):
             return Did.THERE
@@ -125,35 +136,34 @@ class Installation:
         if self._record.knows(item.path, found):
             return Did.UPDATED
         # Where all directories of programs are one, the link's place holds the program itself.
-        if item.target and os.path.realpath(place) == os.path.realpath(self._real(item.target)):
+        if item.target and os.path.realpath(place) == os.path.realpath(self._root / item.target.lstrip("/")):
             return Did.THERE
         return None
 
     def _put(self, item: Item) -> None:
         if self._dry:
             return
-        place = self._real(item.path)
-        if not item.target:
-            write_file(place, item.content)
-            return
-        place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        place.unlink(missing_ok=True)
-        place.symlink_to(item.target)
+        if item.target:
+            self._tree.link(item.path, item.target)
+        else:
+            self._tree.write(item.path, item.content)
 
     def _note_directories(self, path: str) -> None:
         """Note which directories above a place are missing, so that a removal takes them as well."""
         for above in reversed(Path(path).parents):
-            if str(above) not in self._record.directories and not os.path.lexists(self._real(str(above))):
+            if str(above) not in self._record.directories and not os.path.lexists(
+                self._tree.real(str(above))
+            ):
                 self._record.directories.append(str(above))
 
     def _remove(self, paths: list[str]) -> Iterator[Step]:
         for path in paths:
-            found = found_at(self._real(path))
+            found = found_at(self._tree.real(path))
             if found is not None and not self._record.knows(path, found):
                 yield Step(Did.LEFT, path)
                 continue
             if found is not None and not self._dry:
-                self._real(path).unlink()
+                self._tree.remove(path)
             del self._record.files[path]
             yield Step(Did.REMOVED if found is not None else Did.GONE, path)
 
@@ -162,4 +172,4 @@ class Installation:
         if self._dry or not (self._record.files or self._record_file.exists()):
             return
         self._note_directories(self._plan.places.record)
-        write_file(self._record_file, self._record.to_bytes())
+        self._tree.write(self._plan.places.record, self._record.to_bytes())

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from kallglotfs.cli.figures import duration, percent, size, sparkline
+from kallglotfs.cli.figures import count, duration, percent, size, sparkline
 
 
 @pytest.mark.parametrize(
-    ("count", "text"),
+    ("number", "text"),
     [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (100 * 1024**2, "100 MiB"),
      (1023.99 * 1024**2, "1024 MiB"), (5 * 1024**5, "5120 TiB")],
 )  # fmt: skip
-def test_sizes_have_the_unit_that_reads_best(count: float, text: str) -> None:
+def test_sizes_have_the_unit_that_reads_best(number: float, text: str) -> None:
     """In powers of 1024, as the settings."""
-    assert size(count) == text
+    assert size(number) == text
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,13 @@ def test_sizes_have_the_unit_that_reads_best(count: float, text: str) -> None:
 def test_times_are_as_exact_as_one_cares(seconds: float, text: str) -> None:
     """Two units at most."""
     assert duration(seconds) == text
+
+
+def test_one_thing_is_not_many() -> None:
+    """And one of two kinds is one or the other."""
+    assert [count(number, "file") for number in (0, 1, 2)] == ["0 files", "1 file", "2 files"]
+    assert count(1, "recording", "session") == "1 recording or session"
+    assert count(3, "recording", "session") == "3 recordings and sessions"
 
 
 def test_a_share_of_nothing_is_none() -> None:

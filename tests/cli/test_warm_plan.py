@@ -41,7 +41,7 @@ def test_bytes_and_requests_are_told() -> None:
     assert list(plan.lines(ROOM)) == [
         "3 files: 1 on disk already (1.0 MiB), 2 to fetch",
         "costs at least 3 API requests (3 s at 60 a minute; the service has not told its limit yet)",
-        "at least 1.0 MiB to fetch (0 s at 100 Mbit/s) and 1 files whose size is not known yet",
+        "at least 1.0 MiB to fetch (0 s at 100 Mbit/s) and 1 file whose size is not known yet",
         "disk cache: 10.0 MiB of 100M in use",
     ]
     assert plan.unknown == {"rec_2"}

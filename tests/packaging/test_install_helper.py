@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import stat
 import subprocess
@@ -13,6 +15,7 @@ import pytest
 
 from kallglotfs.cli.main import main
 from kallglotfs.install import plan as plans
+from kallglotfs.install.access import closed
 from kallglotfs.install.plan import Plan, system_places, user_places
 from kallglotfs.install.shipped import program, shipped
 
@@ -206,6 +209,49 @@ def test_a_damaged_record_stops_everything(root: Path, capsys: SAYS) -> None:
         assert "installed.json: damaged" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("path", ["/../victim", "/usr/local/share/man/../../../../../victim", "/etc/victim"])
+@pytest.mark.parametrize("kind", ["files", "directories"])
+def test_an_edited_record_gains_nothing(kind: str, path: str, root: Path, capsys: SAYS) -> None:
+    """What a record names outside the directories of an installation is not touched, nor anything else."""
+    staged(root)
+    (root / "etc/victim").mkdir(parents=True)
+    victim = root.parent / "victim"
+    record = json.loads((root / RECORD).read_text())
+    if kind == "files":
+        victim.write_bytes(b"")
+        record["files"][path] = [f"sha256:{hashlib.sha256(b'').hexdigest()}"]
+    else:
+        victim.mkdir()
+        # A directory that a completion of fish needs may be named.
+        record["directories"] += [path, "/etc"]
+    (root / RECORD).write_text(json.dumps(record))
+    before = tree(root.parent)
+    capsys.readouterr()
+    for more in ((), ("--uninstall",)):
+        assert staged(root, *more) == 2
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert told.err.count("\n") == 1
+        assert f"names {path}, which is no place of this installation" in told.err
+    assert tree(root.parent) == before
+
+
+@pytest.mark.parametrize("name", ["usr/local", "etc/fish", "usr/local/share/kallglotfs"])
+def test_no_link_leads_out_of_a_staged_tree(name: str, root: Path, capsys: SAYS) -> None:
+    """One line, and nothing is written there."""
+    outside = root.parent / "outside"
+    outside.mkdir()
+    (root / name).parent.mkdir(parents=True)
+    (root / name).symlink_to(outside)
+    before = tree(root.parent)
+    for more in ((), ("--uninstall",)):
+        code = staged(root, *more)
+        told = capsys.readouterr()
+        assert (code, told.err.count("\n")) in {(1, 1), (0, 0)}
+        assert more or f"a link leads out of {root}" in told.err
+    assert tree(root.parent) == before
+
+
 def test_a_user_gets_everything_but_the_link(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: SAYS
 ) -> None:
@@ -289,22 +335,74 @@ def test_usage_errors_are_one_line(arguments: list[str], words: str, capsys: SAY
     assert words in told.err
 
 
-def test_without_root_it_says_what_can_be_done() -> None:
-    """One line, exit code 1."""
+def test_a_home_that_the_unit_cannot_enter_is_named() -> None:
+    """Also behind a link; what is root's own, or open to all, is no obstacle."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as top:
+        Path(top).chmod(0o755)
+        home = Path(top) / "home"
+        program = home / "bin/kallglotfs"
+        program.parent.mkdir(parents=True)
+        program.touch()
+        link = Path(top) / "kallglotfs"
+        link.symlink_to(program)
+        for owner, group, mode, closed_to_it in (
+            (0, 0, 0o700, False),
+            (1000, 1000, 0o750, True),
+            (1000, 1000, 0o700, True),
+            (1000, 0, 0o710, False),
+            (1000, 1000, 0o751, False),
+        ):
+            os.chown(home, owner, group)
+            home.chmod(mode)
+            for path in (program, link):
+                assert closed((str(path),)) == (home if closed_to_it else None)
+
+
+def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as an ordinary user."""
     with tempfile.TemporaryDirectory(dir="/tmp") as home:
         Path(home).chmod(0o755)
         done = subprocess.run(
             [
                 "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
-                sys.executable, "-m", "kallglotfs", "install-helper",
+                sys.executable, "-m", "kallglotfs", "install-helper", *arguments,
             ],
             capture_output=True, text=True, timeout=30, check=False, cwd=home,
             env={"PATH": os.environ["PATH"], "HOME": home},
         )  # fmt: skip
     if "No module named" in done.stderr or "Permission denied" in done.stderr:
         pytest.skip("NOT TESTED: this Python cannot be run by an ordinary user")
+    return done
+
+
+def test_without_root_it_says_what_can_be_done() -> None:
+    """One line, exit code 1."""
+    done = as_nobody()
     assert done.returncode == 1
     assert done.stderr == (
         "kallglotfs install-helper: only root can install for everybody; "
         f"use sudo {program('kallglotfs')} install-helper, or --user for you alone\n"
     )
+
+
+def test_what_would_be_done_is_told_without_root() -> None:
+    """Nothing is changed by that."""
+    done = as_nobody("--dry-run", "--prefix", "/nonexistent")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "would install: /nonexistent/share/man/man1/kallglotfs.1\n" in done.stdout
+
+
+def test_a_reader_that_stops_early_is_no_failure(root: Path) -> None:
+    """All is done, and nobody complains, as behind `| head -1`."""
+    before = tree(root)
+    for more in ("", "--uninstall"):
+        command = [sys.executable, "-m", "kallglotfs", "install-helper", "--destdir", str(root)]
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run(
+            [*command, "--bindir", "/usr/bin", *more.split()],
+            stdout=writing, stderr=subprocess.PIPE, text=True, timeout=30, check=False,
+        )  # fmt: skip
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (tree(root) == before) is bool(more)

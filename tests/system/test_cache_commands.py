@@ -128,7 +128,7 @@ def test_what_is_broken_is_found_and_mended(
     assert found.stderr.count("its seal is broken") + found.stderr.count("bytes, should be") == 4
     assert "5000 bytes, should be " in found.stderr
     assert "txt: does not belong there; left alone" in found.stderr
-    assert "1 files were given up half-written" in found.stderr
+    assert "given up half-written: 1 file" in found.stderr
     assert len(files_in(tmp_path)) == 20
     mended = cache("verify", "--repair")
     # The stranger is still there.

@@ -44,7 +44,7 @@ def test_a_forgotten_recording_is_gone_from_listing_and_cache(
     assert wait_until(lambda: blocks(tmp_path) == 6)
     done = forget(service, tmp_path, "rec_a", "not-an-id", "rec_never")
     assert done.returncode == 1
-    assert "rec_a: 1 recordings forgotten" in done.stdout
+    assert "rec_a: 1 recording forgotten" in done.stdout
     assert "rec_never: was not known" in done.stdout
     assert "'not-an-id': not an id" in done.stderr
     assert os.listdir(folder.recordings) == ["rec_b.mp3"]

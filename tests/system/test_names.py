@@ -131,7 +131,7 @@ def test_ids_from_hell_are_refused_by_add_in_a_line_each(tmp_path: Path) -> None
         assert {each.path for each in server.asked} == {"/v1/sessions/sess_1/recordings"}
         assert len(server.asked) <= 2
     assert run.returncode == 1
-    assert "1 recordings added" in run.stdout
+    assert "1 recording added" in run.stdout
     complaints = run.stderr.split("\n")[:-1]
     assert all(line.isprintable() and line.startswith("kallglotfs add: ") for line in complaints)
     assert sum("not an id" in line for line in complaints) == len(evil) + 1

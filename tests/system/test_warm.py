@@ -188,8 +188,8 @@ def test_what_fails_is_told_and_the_rest_goes_on(
     folder = kept()
     done = warm("-m", folder.path, "rec_none", "rec_good", "rec_soon", "rec_bad")
     assert done.returncode == 1
-    assert "1 files (293 KiB) are on disk; 3 are not" in done.stdout
-    assert "rec_none: rec_none: " in done.stderr
+    assert "1 file (293 KiB) is on disk; 3 are not" in done.stdout
+    assert "warm: rec_none: the API answers 404" in done.stderr
     assert "rec_soon.mp3: still being processed" in done.stderr
     assert "rec_bad.mp3: " in done.stderr
     service.knobs.faults = []
