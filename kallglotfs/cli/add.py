@@ -155,7 +155,8 @@ def _add_all(adder: Adder, entries: list[tuple[str, Entry]], passed_over: Callab
             say(f"{figures.count(new, 'recording')} added (ids: {counts or 'none tried'})")
             if skipped := skipped + passed_over():
                 items = figures.count(skipped, "item")
-                complain(PROGRAM, f"passed over, as no recordings: {items} of the service's lists")
+                are = "is no recording" if skipped == 1 else "are no recordings"
+                complain(PROGRAM, f"{items} of the service's lists {are}: passed over")
     bad = results[Result.UNKNOWN] + results[Result.BAD] + results[Result.FAILED]
     return INCOMPLETE if bad else 0
 
