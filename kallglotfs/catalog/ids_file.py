@@ -7,7 +7,6 @@ filesystem, where notifications do not. Ids that are known cost nothing; each ne
 
 from __future__ import annotations
 
-import errno
 import itertools
 import logging
 import os
@@ -167,5 +166,5 @@ def _content(path: Path) -> bytes:
     """
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "is not a file")
+            raise OSError(0, "is not a file")
         return file.read()
