@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from kallglotfs.control import client
@@ -44,9 +45,15 @@ class Sharing:
         self._ask("cache.recount", {})
 
     def _ask(self, name: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
-        """Ask all mounts on the directory, and return the answers of those that answer."""
+        """Ask all mounts on the directory, and return the answers of those that answer.
+
+        Our own alone: only its owner uses a cache directory, and strangers may say anything, or nothing.
+        """
         answers = []
+        ours = os.geteuid()
         for running in client.running():
+            if running.uid != ours:
+                continue
             with contextlib.suppress(KallglotError), client.Conversation(running, PATIENCE) as conversation:
                 told = conversation.ask("cache.where")["cache_dir"]
                 if told is not None and self._is(told):
