@@ -183,7 +183,9 @@ def test_what_cannot_be_used_changes_nothing(service: DemoServer, tmp_path: Path
             assert mounted.log.count(" ERROR ") == number + 1
             assert failure(next(paths)) is None
         (tmp_path / "config.toml").unlink()
-        assert "config.toml: cannot be read" in hang_up(mounted)
+        # Whoever asks is told, also of what has not changed.
+        for _ in range(3):
+            assert "config.toml: cannot be read" in hang_up(mounted)
         assert failure(next(paths)) is None
         assert " DEBUG " not in mounted.log
         assert "Traceback" not in mounted.log
