@@ -144,7 +144,6 @@ def test_commands_are_not_broken_over_lines() -> None:
         {"budget": {"limit": [], "remaining": None}},
         {"errors": [1]},
         {"memory": nested(600)},
-        {"version": nested(5000)},
         {"open_files": {"count": 1, "by_process": [{"program": 5, "pid": 1, "count": 1, "files": []}]}},
     ],
 )
